@@ -1,0 +1,79 @@
+"""What travels: deliveries from a source, chunks to a sink, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import NamedTuple
+
+
+class Outcome(Enum):
+    """What became of one delivery."""
+
+    DELIVERED = auto()
+    """The log shipper acknowledged the chunk that holds its record."""
+    UNDECODABLE = auto()
+    """As DELIVERED, for a record that holds the payload's bytes and the reason."""
+    RETRY = auto()
+    """It was given back unsent; a source that can redeliver should."""
+
+
+Settle = Callable[[Outcome], None]
+
+
+class Delivery(NamedTuple):
+    """One message from NATS.
+
+    Attributes:
+        topic: the subscription's topic name.
+        subject: the message's own subject.
+        payload: the message's bytes.
+        reply: the reply subject, or an empty string.
+        headers: the header block as it came, ``NATS/1.0\\r\\n...``, or None without headers.
+        settle: called once with what became of it; None where nobody wants to know.
+    """
+
+    topic: str
+    subject: str
+    payload: bytes
+    reply: str = ""
+    headers: bytes | None = None
+    settle: Settle | None = None
+
+
+class Chunk:
+    """Records of one tag that are sent, and acknowledged, as one.
+
+    Attributes:
+        id: the Forward ``chunk`` option: base64 of 16 bytes, the same each time it is sent.
+        tag: the Fluent tag of every record in it.
+        entries: the msgpack of each ``[time, record]``, one after the other.
+        count: how many records.
+        charge: bytes of the memory budget that it holds until it is settled.
+        undecodable: how many of the records are for payloads that could not be decoded.
+        settles: what to call when it is settled, with the outcome to name for DELIVERED.
+    """
+
+    __slots__ = ("charge", "count", "entries", "id", "settles", "tag", "undecodable")
+
+    def __init__(
+        self,
+        *,
+        id: str,  # noqa: A002 - the protocol's name
+        tag: str,
+        entries: bytes,
+        count: int,
+        charge: int = 0,
+        undecodable: int = 0,
+        settles: tuple[tuple[Settle, Outcome], ...] = (),
+    ) -> None:
+        self.id = id
+        self.tag = tag
+        self.entries = entries
+        self.count = count
+        self.charge = charge
+        self.undecodable = undecodable
+        self.settles = settles
+
+    def __repr__(self) -> str:
+        return f"<Chunk {self.id} {self.tag} records={self.count} bytes={len(self.entries)}>"

@@ -1,0 +1,77 @@
+"""Every error that this package raises on purpose.
+
+::
+
+    NatsFluentError
+     +-- SettingsError      a setting, or a file that it names, cannot be used: exit code 2
+     +-- Undecodable        a payload is not a publication; it becomes a record of its own
+     +-- ForwardError       the Forward connection
+     |    +-- RemoteProtocolError   the server sent what the protocol does not allow
+     |    +-- LocalProtocolError    this program used a connection in a way that it does not allow
+     |    +-- HandshakeRefused      the server refused the shared key, user or host name
+     |    +-- ServerUnavailable     no connection, or it was lost
+     +-- SourceError        the NATS connection
+     +-- RunFailed          the program stopped because a part of it died: exit code 1
+
+A message says where, what was found, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class NatsFluentError(Exception):
+    """The base of every error of this package."""
+
+
+class SettingsError(NatsFluentError):
+    """One or more settings cannot be used.
+
+    Attributes:
+        problems: one sentence each; the message is these, a line each.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Undecodable(NatsFluentError):  # noqa: N818 - it names the outcome, as the record's tag does
+    """A payload cannot be decoded.
+
+    Attributes:
+        stage: what was being read: ``publication``, ``content`` or ``entity``.
+        reason: what was found there, with the position in bytes where one is known.
+    """
+
+    def __init__(self, stage: str, reason: str) -> None:
+        super().__init__(f"{stage}: {reason}")
+        self.stage = stage
+        self.reason = reason
+
+
+class ForwardError(NatsFluentError):
+    """The Forward connection failed; what is not acknowledged is sent again."""
+
+
+class RemoteProtocolError(ForwardError):
+    """The server sent bytes that the Forward protocol does not allow."""
+
+
+class LocalProtocolError(ForwardError):
+    """This program used a connection in a way that its state does not allow: a bug."""
+
+
+class HandshakeRefused(ForwardError):  # noqa: N818 - the protocol's word
+    """The server refused the shared key, the user or the host name."""
+
+
+class ServerUnavailable(ForwardError):  # noqa: N818 - what the log line says
+    """The server cannot be reached, or the connection was lost."""
+
+
+class SourceError(NatsFluentError):
+    """NATS cannot be used: refused, closed, or not what was asked for."""
+
+
+class RunFailed(NatsFluentError):  # noqa: N818 - what happened, not what kind of error
+    """A part of the running program died and took the program with it."""

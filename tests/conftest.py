@@ -1,0 +1,26 @@
+"""Fixtures that start the real programs, each on a free loopback port and ended with the test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from programs import FluentBit, NatsServer, started
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
+    """A plain nats-server."""
+    with started(NatsServer(tmp_path)) as server:
+        yield server
+
+
+@pytest.fixture
+def fluent_bit(tmp_path: Path) -> Iterator[FluentBit]:
+    """A Fluent Bit that prints what it gets over Forward as JSON lines, the time as `date`."""
+    with started(FluentBit(tmp_path)) as server:
+        yield server
