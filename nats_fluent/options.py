@@ -1,8 +1,8 @@
-"""What a setting can be: the values, how each is read from text or TOML, and the catalogue of a model.
+"""What a setting can be: the kinds of value, and how each is read from text or TOML.
 
-A parser takes what a flag, the environment or a TOML file holds. It returns the value, or raises ValueError with
-the rest of a sentence that begins with where it was found: what was found, and what to write. It never repeats
-a secret.
+A parser takes what a flag, the environment or a TOML file holds. It returns the value, or raises ValueError
+with the rest of a sentence that begins with where it was found: what was found, and what to write. It never
+repeats a secret.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import difflib
 import re
 import string
 from fractions import Fraction
-from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -168,27 +167,6 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
         return "" if value is None else self.kind.show(value)
 
 
-def catalogue(model: type[msgspec.Struct]) -> tuple[Option, ...]:
-    """List every setting of the model, in its order; a secret is followed by its ``_file``."""
-    found: list[Option] = []
-    for field in msgspec.structs.fields(model):
-        hint = get_type_hints(model, include_extras=True)[field.name]
-        if hasattr(hint, "__metadata__"):
-            found += _options(field.name, "", hint.__metadata__[0], field.default)
-            continue
-        hints = get_type_hints(hint, include_extras=True)
-        for inner in msgspec.structs.fields(hint):
-            found += _options(field.name, inner.name, hints[inner.name].__metadata__[0], inner.default)
-    return tuple(found)
-
-
-def _options(section: str, name: str, say: Say, default: object) -> Iterable[Option]:
-    yield Option(section=section, name=name, kind=say.kind, default=default, doc=say.doc, aliases=say.aliases)
-    if say.kind.secret:
-        doc = f"The file that holds {section}.{name}; it is read again for each connection."
-        yield Option(section=section, name=f"{name}_file", kind=PATH, default=None, doc=doc)
-
-
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``; did you mean X?`` for the known name that is most like `name`, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1)
@@ -200,18 +178,6 @@ def bare_subject(subject: str) -> str:
     return ".".join(token for token in subject.split(".") if token not in ("*", ">"))
 
 
-def overlap(one: str, other: str) -> bool:
-    """Whether a message can match both subjects."""
-    for left, right in zip_longest(one.split("."), other.split(".")):
-        if left is None or right is None:
-            return False
-        if ">" in (left, right):
-            return True
-        if left != right and "*" not in (left, right):
-            return False
-    return True
-
-
 def quote(raw: object) -> str:
     """Return what was found, fit for one line of a message."""
     text = repr(raw)
@@ -220,7 +186,7 @@ def quote(raw: object) -> str:
 
 def _text(raw: object) -> str:
     if not isinstance(raw, str):
-        raise ValueError(f"{quote(raw)} is not text; put it in quotes")
+        raise ValueError(f"{quote(raw)} is not text; put it in quotes")  # noqa: TRY004 - as all parsers
     if not raw.isprintable():
         raise ValueError(f"{quote(raw)} has characters that cannot be printed; leave them out")
     return raw
@@ -235,7 +201,7 @@ def _word(raw: object) -> str:
 
 def _secret(raw: object) -> Secret:
     if not isinstance(raw, str):
-        raise ValueError("what is there is not text; put it in quotes")  # noqa: TRY004 - parsers raise ValueError
+        raise ValueError("what is there is not text; put it in quotes")  # noqa: TRY004 - as all parsers
     return Secret(raw)
 
 

@@ -1,20 +1,21 @@
 """Every setting, declared once; and how flags, the environment and a TOML file become one frozen model.
 
-A flag goes over the environment, that over the file, that over the default. A blank value counts as not given.
-The names of the program that this one replaces (``KAFKA_EXPORTER_...``) are read where its own are not there.
+A flag goes over the environment, that over the file, that over the default. A blank value counts as not
+given. The environment names of the program that this one replaces (``KAFKA_EXPORTER_...``) are read where the
+own ones are not given.
 """
 
 # No `from __future__ import annotations`: the catalogue reads the annotations when the program runs.
-import re
-import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from itertools import combinations, zip_longest
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
 from nats_fluent import options
 from nats_fluent.errors import SettingsError
+from nats_fluent.layering import Layers, build, catalogue
 from nats_fluent.options import (
     DURATION,
     PATH,
@@ -27,15 +28,14 @@ from nats_fluent.options import (
     Say,
     Secret,
     Topic,
+    nearest,
 )
 
 FORMER = "KAFKA_EXPORTER_"
 CONFIG = f"{PREFIX}CONFIG"
 # The second is a switch of the test suite.
 _OTHER_NAMES = (CONFIG, f"{PREFIX}REQUIRE")
-# Kubernetes puts these into each pod's environment for a service named nats-fluent or kafka-exporter.
-_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?$")
-_KAFKA_MESSAGE_BYTES = 1_000_000  # librdkafka's message.max.bytes
+_KAFKA_BYTES = 1_000_000  # librdkafka's message.max.bytes
 _FLUENT_BIT_BYTES = 6_144_000  # Fluent Bit's Buffer_Max_Size; a larger message costs the connection
 
 DEFAULT_TOPICS = (
@@ -54,7 +54,6 @@ FORMER_TOPICS = {
     f"{FORMER}TOPIC_FLOW_REPORTS": "external-flowreports",
     f"{FORMER}TOPIC_EVENT_LOGS": "external-eventlogs",
 }
-FORMER_IGNORED = f"{FORMER}PUBSUB_CLUSTER_ID"
 
 
 def _former(*names: str) -> tuple[str, ...]:
@@ -212,7 +211,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     shutdown: Shutdown = Shutdown()
 
 
-CATALOGUE = options.catalogue(Settings)
+CATALOGUE = catalogue(Settings)
 
 
 class Loaded(NamedTuple):
@@ -229,204 +228,87 @@ class Loaded(NamedTuple):
     origins: dict[str, str]
 
 
-class _Loader:
-    """Collects the values and every problem of one call of `load`."""
+def _former_topics(environ: Mapping[str, str]) -> dict[str, tuple[str, object]]:
+    """Return the topics with the subjects that the original's names give to some of them."""
+    given = {name: environ[name].strip() for name in FORMER_TOPICS if environ.get(name, "").strip()}
+    if not given:
+        return {}
+    subjects = {FORMER_TOPICS[name]: subject for name, subject in given.items()}
+    topics = [{"subject": subjects.get(topic, topic), "topic": topic} for topic in DEFAULT_TOPICS]
+    return {"topics": (f"environment {', '.join(given)}", topics)}
 
-    def __init__(self, flags: Mapping[str, object], environ: Mapping[str, str], file: Path | None) -> None:
-        self.flags, self.environ, self.file = flags, environ, file
-        self.document: dict[str, Any] = {}
-        self.problems: list[str] = []
-        self.warnings: list[str] = []
-        self.values: dict[str, Any] = {}
-        self.origins: dict[str, str] = {}
-        self.bad: set[str] = set()
 
-    def read_file(self) -> None:
-        if self.file is None:
-            return
-        try:
-            self.document = tomllib.loads(self.file.read_text("utf-8"))
-        except OSError as error:
-            self.problems.append(f"{self.file}: cannot be read ({error.strerror}); name a TOML file.")
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            self.problems.append(f"{self.file}: is not TOML ({error}).")
-
-    def unknown(self) -> None:
-        """Report the names that nobody reads."""
-        known = [option.key for option in CATALOGUE]
-        sections = {option.section for option in CATALOGUE if option.name}
-        for section, table in self.document.items():
-            if section in sections and isinstance(table, dict):
-                keys = [f"{section}.{name}" for name in table]
-            else:
-                keys = [section]
-            for key in keys:
-                if key in sections:
-                    self.problems.append(
-                        f"{self.file}: {key} is not a table; write [{key}] above its settings."
-                    )
-                elif key not in known:
-                    hint = options.nearest(key, [*known, *sections])
-                    self.problems.append(f"{self.file}: {key} is not a setting{hint or '; leave it out'}.")
-        names = [*(option.env for option in CATALOGUE), *_OTHER_NAMES]
-        former = {
-            *(alias for option in CATALOGUE for alias in option.aliases),
-            *FORMER_TOPICS,
-            FORMER_IGNORED,
-        }
-        for name in sorted(self.environ):
-            if _SERVICE_LINK.search(name):
-                continue
-            if name.startswith(PREFIX) and name not in names:
-                hint = options.nearest(name, names)
-                self.problems.append(f"environment {name} is not a setting{hint or '; leave it out'}.")
-            elif name == FORMER_IGNORED:
-                self.warnings.append(
-                    f"environment {name} has no effect: NATS needs no cluster name any more."
-                )
-            elif name.startswith(FORMER) and name not in former:
-                self.warnings.append(f"environment {name} has no effect: it is not read any more.")
-
-    def found(self, option: options.Option) -> tuple[str, object] | None:
-        """Return where the option is given, and as what."""
-        section = self.document.get(option.section)
-        if option.name:
-            section = section.get(option.name) if isinstance(section, dict) else None
-        for origin, raw in (
-            (f"flag {option.flag}", self.flags.get(option.param)),
-            *((f"environment {name}", self.environ.get(name)) for name in (option.env, *option.aliases)),
-            *self.former_topics(option),
-            (f"{self.file}: {option.key}", section),
-        ):
-            if raw is not None and not (isinstance(raw, str) and not raw.strip()):
-                return origin, raw
-        return None
-
-    def former_topics(self, option: options.Option) -> Iterator[tuple[str, object]]:
-        given = {name: self.environ.get(name, "").strip() for name in FORMER_TOPICS}
-        if option.key == "topics" and any(given.values()):
-            subjects = {FORMER_TOPICS[name]: subject for name, subject in given.items() if subject}
-            topics = [{"subject": subjects.get(topic, topic), "topic": topic} for topic in DEFAULT_TOPICS]
-            yield f"environment {', '.join(name for name in given if given[name])}", topics
-
-    def take(self) -> None:
-        for option in CATALOGUE:
-            found = self.found(option)
-            origin, self.values[option.key] = found or ("default", option.default)
-            self.origins[option.key] = origin
-            if found is None:
-                continue
-            try:
-                self.values[option.key] = option.kind.parse(found[1])
-            except ValueError as error:
-                self.refuse(f"{origin}: {error}.", option.key)
-
-    def refuse(self, problem: str, *keys: str) -> None:
-        self.problems.append(problem)
-        self.bad.update(keys)
-
-    def read_secrets(self) -> None:
-        """Make one Secret of each value and its ``_file``."""
-        for option in CATALOGUE:
-            if not option.kind.secret:
-                continue
-            key, file_key = option.key, f"{option.key}_file"
-            path = self.values.pop(file_key)
-            if path is None:
-                continue
-            if self.values[key] is not None:
-                where = f"{self.origins[key]} and {self.origins[file_key]}"
-                self.refuse(f"{where}: both are given; give the value or the file.", key)
-                continue
-            self.values[key] = Secret(file=path)
-            try:
-                self.values[key].get()
-            except SettingsError as error:
-                self.refuse(f"{self.origins[file_key]}: {error}", key)
-
-    def check(self, *keys: str, wrong: Callable[..., bool], problem: str) -> None:
-        """Refuse what `wrong` says of the values of the keys, unless one of them is refused already."""
-        if not self.bad.intersection(keys) and wrong(*(self.values[key] for key in keys)):
-            where = " and ".join(f"{key} ({self.origins[key]})" for key in keys)
-            self.refuse(f"{where}: {problem}.", *keys)
-
-    def check_files(self) -> None:
-        for option in CATALOGUE:
-            path = self.values.get(option.key)
-            if isinstance(path, Path):
-                try:
-                    path.open("rb").close()
-                except OSError as error:
-                    problem = f"{path} cannot be read ({error.strerror}); name a file that can be"
-                    self.refuse(f"{self.origins[option.key]}: {problem}.", option.key)
-
-    def check_together(self) -> None:
-        both = "one is there without the other; give both or neither"
-        for section in ("nats", "fluent"):
-            self.check(f"{section}.user", f"{section}.password", wrong=_one_only, problem=both)
-            self.check(f"{section}.cert_file", f"{section}.key_file", wrong=_one_only, problem=both)
-            self.check(
-                f"{section}.key_password",
-                f"{section}.key_file",
-                wrong=lambda password, key: password is not None and key is None,
-                problem="a passphrase without a key; give the key_file",
-            )
-        self.check(
-            "fluent.user",
-            "fluent.shared_key",
-            wrong=lambda user, key: user is not None and key is None,
-            problem="a user needs the shared key of the handshake; give it, or leave the user out",
+def _check_together(layers: Layers) -> None:
+    both = "one is there without the other; give both or neither"
+    for section in ("nats", "fluent"):
+        layers.check(f"{section}.user", f"{section}.password", wrong=_one_only, problem=both)
+        layers.check(f"{section}.cert_file", f"{section}.key_file", wrong=_one_only, problem=both)
+        layers.check(
+            f"{section}.key_password",
+            f"{section}.key_file",
+            wrong=lambda password, key: password is not None and key is None,
+            problem="a passphrase without a key; give the key_file",
         )
-        # Forward has no way to ask for TLS on a plain connection; NATS has, so there a file alone asks for it.
-        for name in ("ca_file", "cert_file"):
-            self.check(
-                f"fluent.{name}",
-                "fluent.url",
-                wrong=lambda path, urls: path is not None and not any(url.tls for url in urls),
-                problem="no address uses TLS, so records would go out in the clear; write forward+tls://",
-            )
-        self.check(
-            "fluent.compress",
-            "fluent.mode",
-            wrong=lambda compress, mode: compress != "off" and mode != "packed",
-            problem="only packed chunks can be compressed; write mode packed or compress off",
+    layers.check(
+        "fluent.user",
+        "fluent.shared_key",
+        wrong=lambda user, key: user is not None and key is None,
+        problem="a user needs the shared key of the handshake; give it, or leave the user out",
+    )
+    # Forward cannot turn a plain connection into TLS; NATS can, so there a file alone asks for it.
+    for name in ("ca_file", "cert_file"):
+        layers.check(
+            f"fluent.{name}",
+            "fluent.url",
+            wrong=lambda path, urls: path is not None and not any(url.tls for url in urls),
+            problem="no address uses TLS, so records would go out in the clear; write forward+tls://",
         )
-        larger = "the first is larger than the second; make it smaller, or the second larger"
-        for small, large in (
-            ("record.max_bytes", "batch.max_bytes"),
-            ("batch.max_bytes", "batch.buffer_bytes"),
-        ):
-            self.check(small, large, wrong=lambda one, other: one > other, problem=larger)
+    layers.check(
+        "fluent.compress",
+        "fluent.mode",
+        wrong=lambda compress, mode: compress != "off" and mode != "packed",
+        problem="only packed chunks can be compressed; write mode packed or compress off",
+    )
+    larger = "the first is larger than the second; make it smaller, or the second larger"
+    for small, large in (("record.max_bytes", "batch.max_bytes"), ("batch.max_bytes", "batch.buffer_bytes")):
+        layers.check(small, large, wrong=lambda one, other: one > other, problem=larger)
 
-    def warn(self) -> None:
-        values = self.values
-        if values["record.max_bytes"] >= _KAFKA_MESSAGE_BYTES:
-            self.warnings.append(
-                "record.max_bytes is not below 1,000,000: one such record makes Fluent Bit's Kafka output drop its "
-                "whole chunk, unless rdkafka.message.max.bytes is raised."
-            )
-        if values["batch.max_bytes"] >= _FLUENT_BIT_BYTES:
-            self.warnings.append(
-                "batch.max_bytes is not below 6,144,000: Fluent Bit refuses such a chunk for ever, unless its "
-                "Buffer_Max_Size is raised."
-            )
-        subjects = [topic.subject for topic in values["topics"]]
-        for index, one in enumerate(subjects):
-            self.warnings.extend(
-                f"topics: a message can match both {one} and {other}; its record is then sent twice."
-                for other in subjects[index + 1 :]
-                if options.overlap(one, other)
-            )
 
-    def build(self) -> Settings:
-        parts: dict[str, Any] = {"topics": self.values["topics"]}
-        for field in msgspec.structs.fields(Settings):
-            if field.name != "topics":
-                names = [inner.name for inner in msgspec.structs.fields(field.type)]
-                parts[field.name] = field.type(
-                    **{name: self.values[f"{field.name}.{name}"] for name in names}
-                )
-        return Settings(**parts)
+def _warnings(settings: Settings, layers: Layers) -> Iterator[str]:
+    former = [*(alias for option in CATALOGUE for alias in option.aliases), *FORMER_TOPICS]
+    for name in layers.unknown_names(FORMER, former):
+        yield f"environment {name} has no effect; leave it out."
+    for key, size, most, why in (
+        (
+            "record.max_bytes",
+            settings.record.max_bytes,
+            _KAFKA_BYTES,
+            "Fluent Bit's Kafka output drops the chunk",
+        ),
+        (
+            "batch.max_bytes",
+            settings.batch.max_bytes,
+            _FLUENT_BIT_BYTES,
+            "Fluent Bit never takes such a chunk",
+        ),
+    ):
+        if size >= most:
+            yield f"{key} ({layers.origins[key]}) is not below {most}; {why}, unless its own limit is raised."
+    for one, other in combinations([topic.subject for topic in settings.topics], 2):
+        if _overlap(one, other):
+            yield f"topics ({layers.origins['topics']}): what matches both {one} and {other} is sent twice."
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether a message can match both subjects."""
+    for left, right in zip_longest(one.split("."), other.split(".")):
+        if left is None or right is None:
+            return False
+        if ">" in (left, right):
+            return True
+        if left != right and "*" not in (left, right):
+            return False
+    return True
 
 
 def _one_only(one: object, other: object) -> bool:
@@ -446,14 +328,13 @@ def load(*, flags: Mapping[str, object], environ: Mapping[str, str], file: Path 
     """
     if file is None and environ.get(CONFIG, "").strip():
         file = Path(environ[CONFIG].strip())
-    loader = _Loader(flags, environ, file)
-    loader.read_file()
-    loader.unknown()
-    loader.take()
-    loader.read_secrets()
-    loader.check_files()
-    loader.check_together()
-    loader.warn()
-    if loader.problems:
-        raise SettingsError(*loader.problems)
-    return Loaded(loader.build(), tuple(loader.warnings), loader.origins)
+    layers = Layers(CATALOGUE, flags=flags, environ=environ, file=file, former=_former_topics(environ))
+    layers.read()
+    names = [*(option.env for option in CATALOGUE), *_OTHER_NAMES]
+    for name in layers.unknown_names(PREFIX, names):
+        layers.refuse(f"environment {name} is not a setting{nearest(name, names) or '; leave it out'}")
+    _check_together(layers)
+    if layers.problems:
+        raise SettingsError(*layers.problems)
+    settings: Settings = build(Settings, layers.values)
+    return Loaded(settings, tuple(_warnings(settings, layers)), layers.origins)
