@@ -60,7 +60,7 @@ def _former(*names: str) -> tuple[str, ...]:
     return tuple(FORMER + name for name in names)
 
 
-class Nats(msgspec.Struct, frozen=True, kw_only=True):
+class NatsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The NATS servers, and how this program signs in."""
 
     servers: Annotated[
@@ -109,7 +109,7 @@ class Nats(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.ca_file or self.cert_file) or any(url.startswith("tls:") for url in self.servers)
 
 
-class Fluent(msgspec.Struct, frozen=True, kw_only=True):
+class FluentSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The log shipper (Fluent Bit or Fluentd), and how records travel to it."""
 
     url: Annotated[
@@ -149,7 +149,7 @@ class Fluent(msgspec.Struct, frozen=True, kw_only=True):
     ] = "off"
 
 
-class Batch(msgspec.Struct, frozen=True, kw_only=True):
+class BatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """When records become a chunk, and how much may be held."""
 
     max_records: Annotated[int, Say(options.whole(1, 100_000), "Records in a chunk, at most.")] = 500
@@ -160,7 +160,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     ] = 256 << 20
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class RecordSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a record looks like."""
 
     tag: Annotated[
@@ -171,7 +171,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     ] = 900_000
 
 
-class Log(msgspec.Struct, frozen=True, kw_only=True):
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What this program says of itself, on stderr."""
 
     level: Annotated[
@@ -188,7 +188,7 @@ class Log(msgspec.Struct, frozen=True, kw_only=True):
     ] = "text"
 
 
-class Shutdown(msgspec.Struct, frozen=True, kw_only=True):
+class ShutdownSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How this program stops."""
 
     timeout: Annotated[
@@ -199,16 +199,16 @@ class Shutdown(msgspec.Struct, frozen=True, kw_only=True):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting, checked: durations in seconds, sizes in bytes."""
 
-    nats: Nats = Nats()
+    nats: NatsSettings = NatsSettings()
     topics: Annotated[
         tuple[Topic, ...],
         Say(options.TOPICS, "Subjects to subscribe to, each with the topic name that its records carry."),
     ] = tuple(Topic(name, name) for name in DEFAULT_TOPICS)
-    fluent: Fluent = Fluent()
-    batch: Batch = Batch()
-    record: Record = Record()
-    log: Log = Log()
-    shutdown: Shutdown = Shutdown()
+    fluent: FluentSettings = FluentSettings()
+    batch: BatchSettings = BatchSettings()
+    record: RecordSettings = RecordSettings()
+    log: LogSettings = LogSettings()
+    shutdown: ShutdownSettings = ShutdownSettings()
 
 
 CATALOGUE = catalogue(Settings)
