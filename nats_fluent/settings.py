@@ -103,11 +103,6 @@ class NatsSettings(msgspec.Struct, frozen=True, kw_only=True):
         int, Say(SIZE, "Payload bytes that may wait in the NATS client; more are lost and counted.")
     ] = 64 << 20
 
-    @property
-    def tls(self) -> bool:
-        """Whether TLS is asked for: by an address, or by a certificate file, as the original had it."""
-        return bool(self.ca_file or self.cert_file) or any(url.startswith("tls:") for url in self.servers)
-
 
 class FluentSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The log shipper (Fluent Bit or Fluentd), and how records travel to it."""
