@@ -1,0 +1,1 @@
+"""Where messages come from: the only importers of nats-py."""

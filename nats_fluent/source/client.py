@@ -1,0 +1,172 @@
+"""nats-py's client, with what a sidecar that must not die quietly cannot do without.
+
+It leans on private parts of nats-py 2.16; the integration tests show each of these against a real
+nats-server, so that a nats-py that changed fails there and not in production.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+from nats import errors
+from nats.aio.client import Client as NatsClient
+from nats.aio.transport import TcpTransport
+from nats.protocol.parser import PERMISSIONS_ERR
+
+from nats_fluent.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nats.aio.client import Srv
+    from nats.aio.subscription import Subscription
+
+
+COMPLAINT_EXPLAINS = 5.0
+"""Seconds for which a complaint of the server is taken for the reason why the connection ended."""
+
+
+class Headers(dict[str, str]):
+    r"""A message's headers as nats-py reads them (the last value per name), and as they came.
+
+    Attributes:
+        raw: the header block, ``NATS/1.0\r\n...\r\n\r\n``, with every value of a repeated header.
+    """
+
+    __slots__ = ("raw",)
+
+    def __init__(self, parsed: dict[str, str], raw: bytes) -> None:
+        super().__init__(parsed)
+        self.raw = raw
+
+
+class ServerComplaint(errors.Error):
+    """A ``-ERR`` line of the server that is about more than one subject."""
+
+
+class Client(NatsClient):
+    """One connection, which is never given up, never downgraded and never dead without a word.
+
+    Args:
+        require_tls: never send CONNECT, and with it the credentials, over a connection that is not TLS.
+        fatal: called once with the error after which nats-py would go on as if nothing had happened.
+
+    Attributes:
+        attempted: ``host:port`` of the server that was tried last.
+        lost: why the last connection was lost; None when it never was.
+    """
+
+    def __init__(self, *, require_tls: bool, fatal: Callable[[Exception], None]) -> None:
+        super().__init__()
+        self._require_tls = require_tls
+        self._fatal = fatal
+        self.attempted = ""
+        self.lost: Exception | None = None
+        self._complaint: tuple[ServerComplaint, float] | None = None
+
+    @property
+    def server(self) -> str:
+        """``host:port`` of the server connected to, without the credentials that its URL may hold."""
+        return _address(self._current_server)
+
+    @property
+    def server_version(self) -> str:
+        """The version that the server gave in its INFO line."""
+        return str(self._server_info.get("version", "unknown"))
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether what is written now is encrypted."""
+        transport = self._transport
+        if isinstance(transport, TcpTransport):
+            writer = transport._io_writer  # noqa: SLF001 - nats-py has no public way to ask
+            return writer is not None and writer.get_extra_info("ssl_object") is not None
+        return bool(getattr(transport, "_using_tls", False))
+
+    async def finish(self, subscription: Subscription) -> None:
+        """End the subscription; what was already received still reaches its callback.
+
+        A connection that is down, or is lost meanwhile, cannot say which messages are still on their way:
+        then it is what nats-py holds, and a later reconnect does not subscribe again.
+        """
+        if self.is_connected:
+            try:
+                await subscription.drain()  # type: ignore[no-untyped-call]
+            except (errors.Error, OSError, TimeoutError):
+                pass  # lost on the way: the part below does what is left to do
+            else:
+                return
+        self._remove_sub(subscription._id)  # noqa: SLF001 - or the reconnect subscribes again
+        while subscription.pending_msgs:  # noqa: ASYNC110 - nats-py has no event for it
+            await asyncio.sleep(0)
+        subscription._stop_processing()  # noqa: SLF001 - its task would wait for ever
+
+    def _connect_command(self) -> bytes:
+        # nats-py falls back to plain text, credentials included, when the server's INFO does not require TLS.
+        if self._require_tls and not self.uses_tls:
+            raise SourceError(
+                f"TLS is asked for, and {self.server} does not offer it: nothing was sent to it. "
+                "Enable TLS on the server, or remove the TLS settings and tls:// to connect in plain text."
+            )
+        return super()._connect_command()
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        self.attempted = _address(s)
+        if isinstance(self._transport, TcpTransport):
+            self._transport.close()  # type: ignore[no-untyped-call] # nats-py forgets the socket of an attempt that failed half-way
+        await super()._connect_to_server(s)
+
+    async def _process_headers(self, headers: bytes) -> Headers | None:
+        if not headers:
+            return None
+        return Headers(await super()._process_headers(headers) or {}, headers)
+
+    async def _process_pong(self) -> None:
+        # nats-py sets the result of a flush that was given up, and the error for that ends its read loop.
+        if self._pongs and self._pongs[0].cancelled():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
+
+    async def _process_err(self, err_msg: str) -> None:
+        # nats-py closes for good on most -ERR lines, such as an authorization violation when a password
+        # changed. A server that means it closes the connection, which then is lost like any other.
+        if PERMISSIONS_ERR in err_msg:
+            await super()._process_err(err_msg)
+            return
+        complaint = ServerComplaint(err_msg.strip("'"))
+        self._complaint = complaint, asyncio.get_running_loop().time()
+        await self._error_cb(complaint)
+
+    async def _process_op_err(self, e: Exception) -> None:
+        if not (self.is_closed or self.is_reconnecting):
+            self.lost = e
+            if self._complaint is not None:
+                complaint, at = self._complaint
+                if asyncio.get_running_loop().time() - at < COMPLAINT_EXPLAINS:
+                    self.lost = complaint
+        await super()._process_op_err(e)
+
+    async def _read_loop(self) -> None:
+        # nats-py's loop ends on an exception (a late PONG, a callback that raises) and leaves a connection
+        # that looks alive and reads nothing.
+        await super()._read_loop()
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        if task is self._reading_task and not task.cancelling():
+            await self._process_op_err(errors.ProtocolError())
+
+    async def _attempt_reconnect(self) -> None:
+        # What nats-py does not expect here ends its task, and with it every further attempt, in silence.
+        try:
+            await super()._attempt_reconnect()
+        except Exception as error:  # noqa: BLE001 - handed to the owner, who ends the source with it
+            self._fatal(error)
+
+
+def _address(server: Srv | None) -> str:
+    """Return ``host:port``; the netloc would hold the credentials."""
+    if server is None:
+        return ""
+    uri: Any = server.uri
+    host = f"[{uri.hostname}]" if ":" in uri.hostname else uri.hostname
+    return f"{host}:{uri.port}" if uri.port else str(host)

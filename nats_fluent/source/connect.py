@@ -1,0 +1,295 @@
+"""The connection to NATS: how it is secured, what is said about it, and how it ends.
+
+It starts with NATS down, comes back whenever it is lost, and keeps trying when it is refused. Each change of
+its state is one line of the log. Only two things end it: `Connection.close`, and what no further attempt can
+mend.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+import socket
+import ssl
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nats import errors
+
+from nats_fluent.errors import SettingsError, SourceError
+from nats_fluent.source.client import Client
+from nats_fluent.source.tls import tls_context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from structlog.typing import FilteringBoundLogger
+
+    from nats_fluent.settings import NatsSettings
+
+RECONNECT_WAIT = 2.0
+"""Seconds between two attempts at the same server."""
+
+RECONNECT_JITTER = 0.5
+"""Seconds, drawn once per connection and added to the wait, so that replicas do not come back as one."""
+
+_NAMED = re.compile(r'(subscription|publish) to "([^"]*)"')
+
+
+class Reached(NamedTuple):
+    """The server that `connect_once` reached.
+
+    Attributes:
+        server: ``host:port``.
+        version: the server's own word.
+        tls: whether the connection was encrypted.
+    """
+
+    server: str
+    version: str
+    tls: bool
+
+
+class Connection:
+    """NATS: connected, or trying to be, until it is closed.
+
+    Args:
+        settings: where NATS is and who we are.
+        subjects: what will be subscribed to, to name it as it was written when the server denies it.
+        dropped: called with the subject of each message that nats-py drops for want of room.
+        log: one line per change of state goes there.
+
+    Attributes:
+        client: the connection itself.
+        denied_publishes: how many messages the server did not let us publish.
+    """
+
+    def __init__(
+        self,
+        settings: NatsSettings,
+        *,
+        subjects: Sequence[str],
+        dropped: Callable[[str], None],
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._settings = settings
+        self._subjects = {subject.lower(): subject for subject in subjects}
+        self._dropped = dropped
+        self._log = log
+        self._tls = tls_context(settings)
+        self.client = Client(require_tls=self._tls is not None, fatal=self.fail)
+        self.denied_publishes = 0
+        self._up = False
+        self._closing = False
+        self._ended = asyncio.Event()
+        self._failure: SourceError | None = None
+        self._refused: dict[str, str] = {}
+        self._complaint = ""
+        self._denied: set[str] = set()
+
+    @property
+    def connected(self) -> bool:
+        """Whether messages can arrive now."""
+        return self._up and self.client.is_connected
+
+    async def open(self) -> None:
+        """Connect; return once that succeeded, however long it takes.
+
+        Raises:
+            SourceError: TLS is asked for and the server does not offer it, or a URL cannot be used.
+        """
+        wait = RECONNECT_WAIT + random.uniform(0, RECONNECT_JITTER)  # noqa: S311 - nobody gains by guessing it
+        try:
+            await self.client.connect(
+                **(_options(self._settings, self._tls) | {"reconnect_time_wait": wait}),
+                error_cb=self._on_error,
+                disconnected_cb=self._on_disconnected,
+                reconnected_cb=self._on_connected,
+                closed_cb=self._on_closed,
+                max_reconnect_attempts=-1,
+            )
+        except errors.Error as error:
+            raise SourceError(f"NATS: {describe(error)}") from error
+        if self.client.is_connected:
+            await self._on_connected()
+
+    async def close(self) -> None:
+        """Close the connection; what was published is sent first. Never raises."""
+        if self._closing:
+            return
+        self._closing = True
+        try:
+            await self.client.close()
+        except (errors.Error, OSError) as error:
+            self._log.warning("closing the connection to NATS failed", reason=describe(error))
+        self._up = False
+        self._log.info("closed the connection to NATS")
+        self._ended.set()
+
+    def fail(self, error: Exception) -> None:
+        """End the connection with the error: `wait_closed` raises it."""
+        if self._ended.is_set() or self._failure is not None:
+            return
+        if isinstance(error, SourceError):
+            self._failure = error
+        else:
+            self._failure = SourceError(f"NATS: {type(error).__name__}: {error}")
+            self._failure.__cause__ = error
+        self._log.error("NATS cannot be used", reason=str(self._failure))
+        self._ended.set()
+
+    async def wait_closed(self) -> None:
+        """Return once the connection was closed.
+
+        Raises:
+            SourceError: it ended on its own.
+        """
+        await self._ended.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _on_connected(self) -> None:
+        if self._up:
+            return
+        self._up = True
+        self._refused.clear()
+        self._denied.clear()
+        self._complaint = ""
+        self._log.info(
+            "connected to NATS",
+            server=self.client.server,
+            version=self.client.server_version,
+            tls=self.client.uses_tls,
+        )
+
+    async def _on_disconnected(self) -> None:
+        if self._closing or not self._up:
+            return
+        self._up = False
+        lost = self.client.lost
+        reason = describe(lost) if lost is not None else "closed"
+        self._log.warning("lost the connection to NATS", server=self.client.server, reason=reason)
+
+    async def _on_closed(self) -> None:
+        if not self._closing:
+            self.fail(SourceError("NATS: the connection was closed for good"))
+
+    async def _on_error(self, error: Exception) -> None:
+        # nats-py awaits this in its read loop: it must be short, and what it raises would end that loop.
+        try:
+            self._note(error)
+        except Exception as bug:  # noqa: BLE001 - it ends the source, where it can be seen
+            self.fail(bug)
+
+    def _note(self, error: Exception) -> None:
+        if isinstance(error, errors.SlowConsumerError):
+            self._dropped(error.subject)
+        elif not isinstance(error, errors.Error | OSError | TimeoutError):
+            self.fail(error)  # a subscription's callback raised: its message is lost
+        elif not self._up:
+            self._note_refusal(describe(error))
+        elif named := _NAMED.search(str(error)):
+            self._note_denial(*named.groups())
+        elif self.client.is_connected and not isinstance(error, errors.UnexpectedEOF):
+            self._note_complaint(describe(error))
+
+    def _note_refusal(self, reason: str) -> None:
+        server = self.client.attempted
+        if self._refused.get(server) != reason:
+            self._refused[server] = reason
+            self._log.warning("cannot connect to NATS; trying again", server=server, reason=reason)
+
+    def _note_denial(self, action: str, subject: str) -> None:
+        if action == "publish":
+            self.denied_publishes += 1
+            subject = ""  # a reply subject: a new one for each message
+        else:
+            subject = self._subjects.get(subject, subject)  # nats-py makes the server's words lower case
+        if subject not in self._denied:
+            self._denied.add(subject)
+            if subject:
+                self._log.error("NATS denies a subscription", subject=subject)
+            else:
+                self._log.error("NATS denies acknowledgements: it does not let this user publish")
+
+    def _note_complaint(self, reason: str) -> None:
+        if self._complaint != reason:
+            self._complaint = reason
+            self._log.warning("NATS reports an error", server=self.client.server, reason=reason)
+
+
+async def connect_once(settings: NatsSettings, timeout: float) -> Reached:  # noqa: ASYNC109 - see Raises
+    """Try each server once, all of them within `timeout` seconds, and leave again.
+
+    Raises:
+        SettingsError: a TLS file cannot be used.
+        SourceError: none of them can be used; one sentence that says why, for each. A deadline that passes is
+            such a reason, and which server it struck, which is why it is not the caller's.
+    """
+    context = tls_context(settings)
+    problems: list[str] = []
+    deadline = asyncio.get_running_loop().time() + timeout
+    for server in settings.servers:
+        client = Client(require_tls=context is not None, fatal=lambda _: None)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await client.connect(
+                    **(_options(settings, context) | {"servers": [server]}),
+                    error_cb=_refuse,
+                    allow_reconnect=False,
+                )
+            return Reached(client.server, client.server_version, client.uses_tls)
+        except TimeoutError:
+            problems.append(f"{client.attempted}: no answer within {timeout:g} s")
+        except SourceError as error:
+            problems.append(f"{client.attempted}: {error}")
+        except errors.Error as error:
+            problems.append(f"{client.attempted or 'the URL'}: {describe(error)}")
+        finally:
+            await client.close()
+    raise SourceError(f"NATS cannot be reached: {'; '.join(problems)}")
+
+
+async def _refuse(error: Exception) -> None:
+    """End nats-py's loop over the attempts with the first error of the first attempt."""
+    raise SourceError(describe(error)) from error
+
+
+def describe(error: BaseException) -> str:
+    """Say in a few words what nats-py, TLS or the operating system reported; never a credential."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the server's certificate is refused: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return f"TLS failed: {error.reason.lower().replace('_', ' ')}"
+    if isinstance(error, OSError) and error.errno and not isinstance(error, socket.gaierror):
+        return os.strerror(error.errno)
+    text = str(error).removeprefix("nats: ").strip("'")
+    if isinstance(error, TimeoutError) and text in {"", "timeout"}:
+        return "no answer in time"
+    if "authorization violation" in text.lower():
+        return f"{text}: the server refused the user, the password or the client certificate"
+    return text or type(error).__name__
+
+
+def _options(settings: NatsSettings, context: ssl.SSLContext | None) -> dict[str, Any]:
+    """Return what nats-py is told on every kind of connection."""
+    options: dict[str, Any] = {
+        "servers": list(settings.servers),
+        "name": settings.name,
+        "connect_timeout": settings.connect_timeout,
+        "ping_interval": settings.ping_interval,
+    }
+    if context is not None:
+        options["tls"] = context
+    if settings.user is not None:
+        options |= {"user": settings.user, "password": lambda: _password(settings)}
+    return options
+
+
+def _password(settings: NatsSettings) -> str:
+    """Read the password anew for each attempt; one that cannot be read is a reason to try again."""
+    try:
+        return settings.password.get() if settings.password is not None else ""
+    except SettingsError as error:
+        raise errors.Error(f"the password cannot be read: {error}") from error

@@ -1,0 +1,278 @@
+"""Core NATS: subscriptions in a queue group, each message once and at most once.
+
+Core NATS cannot be slowed down. What this process cannot take in time is dropped by nats-py when its own
+bounded queue is full; each such message is counted, per subject.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+import structlog
+from nats import errors
+
+from nats_fluent.delivery import Delivery
+from nats_fluent.errors import SourceError
+from nats_fluent.source.connect import Connection, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
+    from structlog.typing import FilteringBoundLogger
+
+    from nats_fluent.options import Topic
+    from nats_fluent.settings import NatsSettings
+    from nats_fluent.source.client import Headers
+
+COUNTED_SUBJECTS = 1000
+"""Subjects whose drops are counted on their own; a wildcard can match any number of them."""
+
+OTHER = "other"
+"""Under which the drops of all further subjects are counted."""
+
+NAMED_SUBJECTS = 20
+"""Subjects that one line of the log names."""
+
+QUIET = 1.0
+"""Seconds between two lines about drops."""
+
+ACK = b"ack"
+"""What a publisher that asked for an acknowledgement waits for; any other answer is an error to it."""
+
+ACK_BACKLOG = 1024 * 1024
+"""Bytes that may wait to be sent; nats-py stops the caller at twice that."""
+
+
+class Drops:
+    """Counts what was dropped, per subject, and says so at most once a second.
+
+    Args:
+        log: where it is said.
+
+    Attributes:
+        counts: messages dropped since the start, per subject; at most `COUNTED_SUBJECTS` of them and `OTHER`.
+    """
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        self.counts: dict[str, int] = {}
+        self._log = log
+        self._unsaid: dict[str, int] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, subject: str) -> None:
+        """Count one message of that subject."""
+        counts = self.counts
+        if subject not in counts and len(counts) >= COUNTED_SUBJECTS:
+            subject = OTHER
+        counts[subject] = counts.get(subject, 0) + 1
+        self._unsaid[subject] = self._unsaid.get(subject, 0) + 1
+        if self._timer is None:
+            self._say()
+            self._timer = asyncio.get_running_loop().call_later(QUIET, self._after_quiet)
+
+    def close(self) -> None:
+        """Say what was not said yet."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._say()
+
+    def _after_quiet(self) -> None:
+        self._timer = None
+        if self._unsaid:
+            self._say()
+            self._timer = asyncio.get_running_loop().call_later(QUIET, self._after_quiet)
+
+    def _say(self) -> None:
+        if not self._unsaid:
+            return
+        most = sorted(self._unsaid.items(), key=lambda item: -item[1])
+        self._log.warning(
+            "dropped messages: they arrived faster than they were taken",
+            dropped=sum(self._unsaid.values()),
+            subjects=dict(most[:NAMED_SUBJECTS]),
+            further_subjects=max(0, len(most) - NAMED_SUBJECTS),
+        )
+        self._unsaid.clear()
+
+
+class CoreSource:
+    """Takes the messages of the topics' subjects and hands each to `receive`.
+
+    Args:
+        settings: the NATS connection.
+        topics: what to subscribe to, and the names that the deliveries carry.
+        receive: called with each message, in the order in which NATS sent those of one subscription. It must
+            not block: while it runs nothing is read. What it raises ends the source.
+        log: one line per change of state; its own logger by default.
+
+    Attributes:
+        received: messages handed to `receive`, per topic.
+        acknowledged: answers sent to publishers that asked for one.
+        unacknowledged: answers that could not be sent.
+    """
+
+    def __init__(
+        self,
+        settings: NatsSettings,
+        topics: Sequence[Topic],
+        *,
+        receive: Callable[[Delivery], None],
+        log: FilteringBoundLogger | None = None,
+    ) -> None:
+        self._settings = settings
+        self._topics = tuple(topics)
+        self._receive = receive
+        self._log: FilteringBoundLogger = log if log is not None else structlog.get_logger()
+        self._drops = Drops(self._log)
+        self._connection: Connection | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._subscribed = asyncio.Event()
+        self._subscriptions: list[Subscription] = []
+        self.received: dict[str, int] = dict.fromkeys((topic for _, topic in self._topics), 0)
+        self.acknowledged = 0
+        self.unacknowledged = 0
+        self._ack_failure = ""
+
+    @property
+    def connected(self) -> bool:
+        """Whether messages can arrive now."""
+        return self._connection is not None and self._connection.connected and self._subscribed.is_set()
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Messages that NATS delivered and that were never handed on, per subject."""
+        return self._drops.counts
+
+    @property
+    def pending(self) -> int:
+        """Messages that wait to be handed to `receive`."""
+        return sum(subscription.pending_msgs for subscription in self._subscriptions)
+
+    async def start(self) -> None:
+        """Begin to connect and subscribe, and return; NATS may be down.
+
+        Raises:
+            SettingsError: a TLS file cannot be used.
+        """
+        self._connection = Connection(
+            self._settings,
+            subjects=[subject for subject, _ in self._topics],
+            dropped=self._drops.add,
+            log=self._log,
+        )
+        self._connecting = asyncio.create_task(self._connect(self._connection), name="nats-connect")
+
+    async def wait_subscribed(self) -> None:
+        """Return once the server knows every subscription: what is published from now on arrives."""
+        await self._subscribed.wait()
+
+    async def wait_closed(self) -> None:
+        """Return once `close` was called.
+
+        Raises:
+            SourceError: the connection ended on its own, and will not come back.
+        """
+        await self._opened().wait_closed()
+
+    async def stop_taking(self) -> None:
+        """Unsubscribe; return when everything that had arrived was handed to `receive`. Never raises."""
+        await self._stop_connecting()
+        client = self._opened().client
+        async with asyncio.TaskGroup() as group:
+            for subscription in self._subscriptions:
+                group.create_task(client.finish(subscription), name=f"nats-finish {subscription.subject}")
+        self._subscriptions.clear()
+        self._subscribed.clear()
+
+    async def acknowledge(self, reply: str) -> None:
+        """Answer ``ack`` to a publisher that asked for it.
+
+        Never raises: each failure is counted, and logged when its reason changes.
+        """
+        client = self._opened().client
+        try:
+            if client.pending_data_size > ACK_BACKLOG:
+                raise errors.OutboundBufferLimitError  # nats-py would make us wait instead
+            await client.publish(reply, ACK)
+        except (errors.Error, OSError) as error:
+            self.unacknowledged += 1
+            reason = describe(error)
+            if reason != self._ack_failure:
+                self._ack_failure = reason
+                self._log.warning("cannot send acknowledgements", reason=reason)
+        else:
+            self.acknowledged += 1
+            if self._ack_failure:
+                self._ack_failure = ""
+                self._log.info("acknowledgements are sent again", unsent=self.unacknowledged)
+
+    async def close(self) -> None:
+        """End the connection; what was not handed on is lost. Never raises."""
+        if self._connection is None:
+            return
+        await self._stop_connecting()
+        self._subscribed.clear()
+        await self._connection.close()
+        self._drops.close()
+
+    async def _connect(self, connection: Connection) -> None:
+        settings = self._settings
+        try:
+            await connection.open()
+            for subject, topic in self._topics:
+                subscription = await connection.client.subscribe(
+                    subject,
+                    queue=settings.queue_group,
+                    cb=self._taker(topic),
+                    pending_msgs_limit=settings.pending_messages,
+                    pending_bytes_limit=settings.pending_bytes,
+                )
+                self._subscriptions.append(subscription)
+            await self._confirm(connection)
+        except errors.Error as error:
+            connection.fail(SourceError(f"NATS: cannot subscribe: {describe(error)}"))
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits for the source to end
+            connection.fail(error)
+
+    async def _confirm(self, connection: Connection) -> None:
+        """Wait for the server to have processed the subscriptions.
+
+        nats-py subscribes again after each reconnect, so an answer that does not come because the connection
+        was lost is no failure.
+        """
+        try:
+            await connection.client.flush()
+        except (errors.Error, OSError):
+            self._log.debug("the subscriptions wait for the connection")
+        self._subscribed.set()
+
+    async def _stop_connecting(self) -> None:
+        task, self._connecting = self._connecting, None
+        if task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+
+    def _opened(self) -> Connection:
+        if self._connection is None:
+            raise SourceError("the source was not started")
+        return self._connection
+
+    def _taker(self, topic: str) -> Callable[[Msg], Awaitable[None]]:
+        """Return the callback of one subscription.
+
+        It runs for every message, so it does the least there is.
+        """
+        received, receive = self.received, self._receive
+
+        async def take(msg: Msg) -> None:
+            headers = cast("Headers | None", msg.headers)  # our Client makes no others
+            received[topic] += 1
+            receive(
+                Delivery(topic, msg.subject, msg.data, msg.reply, None if headers is None else headers.raw)
+            )
+
+        return take
