@@ -11,6 +11,7 @@ import difflib
 import re
 import string
 from fractions import Fraction
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -176,6 +177,18 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def bare_subject(subject: str) -> str:
     """Return the subject without its wildcard tokens."""
     return ".".join(token for token in subject.split(".") if token not in ("*", ">"))
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether a message can match both subjects."""
+    for left, right in zip_longest(one.split("."), other.split(".")):
+        if left is None or right is None:
+            return False
+        if ">" in (left, right):
+            return True
+        if left != right and "*" not in (left, right):
+            return False
+    return True
 
 
 def quote(raw: object) -> str:

@@ -7,7 +7,7 @@ own ones are not given.
 
 # No `from __future__ import annotations`: the catalogue reads the annotations when the program runs.
 from collections.abc import Iterator, Mapping
-from itertools import combinations, zip_longest
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -29,6 +29,7 @@ from nats_fluent.options import (
     Secret,
     Topic,
     nearest,
+    overlap,
 )
 
 FORMER = "KAFKA_EXPORTER_"
@@ -290,20 +291,8 @@ def _warnings(settings: Settings, layers: Layers) -> Iterator[str]:
         if size >= most:
             yield f"{key} ({layers.origins[key]}) is not below {most}; {why}, unless its own limit is raised."
     for one, other in combinations([topic.subject for topic in settings.topics], 2):
-        if _overlap(one, other):
+        if overlap(one, other):
             yield f"topics ({layers.origins['topics']}): what matches both {one} and {other} is sent twice."
-
-
-def _overlap(one: str, other: str) -> bool:
-    """Whether a message can match both subjects."""
-    for left, right in zip_longest(one.split("."), other.split(".")):
-        if left is None or right is None:
-            return False
-        if ">" in (left, right):
-            return True
-        if left != right and "*" not in (left, right):
-            return False
-    return True
 
 
 def _one_only(one: object, other: object) -> bool:
