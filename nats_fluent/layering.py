@@ -43,7 +43,7 @@ def catalogue(model: type[msgspec.Struct]) -> tuple[Option, ...]:
 def _options(section: str, name: str, say: Say, default: object) -> Iterable[Option]:
     yield Option(section=section, name=name, kind=say.kind, default=default, doc=say.doc, aliases=say.aliases)
     if say.kind.secret:
-        doc = f"The file that holds {section}.{name}; it is read again for each connection."
+        doc = f"A file that holds {name}, to be given in place of it."
         yield Option(section=section, name=f"{name}_file", kind=options.PATH, default=None, doc=doc)
 
 

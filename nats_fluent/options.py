@@ -386,7 +386,7 @@ def _show_list(values: Iterable[object]) -> str:
 
 TEXT = Kind("TEXT", _text)
 WORD = Kind("WORD", _word)
-SECRET = Kind("SECRET", _secret, secret=True)
+SECRET = Kind("SECRET", _secret, lambda secret: f"in {secret.file}" if secret.file else "***", secret=True)
 PATH = Kind("FILE", _path)
 DURATION = Kind("DURATION", _duration, _show_duration)
 SIZE = Kind("SIZE", _size, _show_size)

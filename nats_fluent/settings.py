@@ -137,11 +137,14 @@ class FluentSettings(msgspec.Struct, frozen=True, kw_only=True):
     window: Annotated[int, Say(options.whole(1, 1024), "Chunks that may be sent and unacknowledged.")] = 8
     mode: Annotated[
         Literal["packed", "forward"],
-        Say(options.choice("packed", "forward"), "Forward mode; packed costs the log shipper less."),
+        Say(
+            options.choice("packed", "forward"),
+            "Forward mode: packed costs the log shipper least; forward saves the others beside a bad record.",
+        ),
     ] = "packed"
     compress: Annotated[
         Literal["off", "gzip"],
-        Say(options.choice("off", "gzip"), "Compression of chunks; needs mode packed."),
+        Say(options.choice("off", "gzip"), "Compression of chunks: off, or gzip in mode packed."),
     ] = "off"
 
 
@@ -174,13 +177,17 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["debug", "info", "warning", "error"],
         Say(
             options.choice("debug", "info", "warning", "error", also={"trace": "debug", "warn": "warning"}),
-            "The least level that is logged; debug adds tracebacks.",
+            "The least level that is logged: debug (with tracebacks), info, warning or error.",
             _former("LOG_LEVEL"),
         ),
     ] = "info"
     format: Annotated[
         Literal["text", "json", "stackdriver"],
-        Say(options.choice("text", "json", "stackdriver"), "Form of a log line.", _former("LOG_FORMAT")),
+        Say(
+            options.choice("text", "json", "stackdriver"),
+            "Form of a log line: text, json or stackdriver.",
+            _former("LOG_FORMAT"),
+        ),
     ] = "text"
 
 

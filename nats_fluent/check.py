@@ -1,0 +1,183 @@
+"""Whether this program could run as it is set: its settings, whether files fit, whether servers answer."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import platform
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from nats_fluent.delivery import Chunk
+from nats_fluent.errors import NatsFluentError, SettingsError
+from nats_fluent.forward.codec import forward
+from nats_fluent.forward.connection import Failed, ForwardConnection, State
+from nats_fluent.forward.handshake import Credentials
+from nats_fluent.settings import CATALOGUE
+from nats_fluent.sink import stream as network
+from nats_fluent.source import tls
+from nats_fluent.source.connect import connect_once
+
+if TYPE_CHECKING:
+    from nats_fluent.options import FluentUrl
+    from nats_fluent.settings import FluentSettings, Loaded, NatsSettings, Settings
+
+PROBE_TAG = "nats-fluent.check"
+
+
+class Row(NamedTuple):
+    """One setting: its key, its value as text without secrets, and where that came from."""
+
+    key: str
+    value: str
+    origin: str
+
+
+class Attempt(NamedTuple):
+    """One server that was tried.
+
+    Attributes:
+        server: its URL, or ``NATS``.
+        ok: whether it can be used.
+        detail: what it is, or why it cannot be used.
+    """
+
+    server: str
+    ok: bool
+    detail: str
+
+
+def run(loaded: Loaded, *, timeout: float | None) -> int:
+    """Print the settings and warnings, check the files, and with a timeout (seconds) also the servers.
+
+    Returns:
+        The exit code: 0, or 1 when a server cannot be used.
+
+    Raises:
+        SettingsError: a file cannot be used.
+    """
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = 200  # a pipe has no width, and lines in a log should not be folded at 80
+    table = Table("setting", "value", "from", box=None, pad_edge=False)
+    for row in rows(loaded):
+        table.add_row(*row, style="dim" if row.origin == "default" else "")
+    console.print(table)
+    for warning in loaded.warnings:
+        console.print(f"warning: {warning}", soft_wrap=True)
+    verify_files(loaded.settings)
+    if timeout is None:
+        return 0
+    attempts = asyncio.run(try_servers(loaded.settings, timeout=timeout))
+    for attempt in attempts:
+        console.print(
+            f"{'ok' if attempt.ok else 'failed'}: {attempt.server}: {attempt.detail}", soft_wrap=True
+        )
+    return 0 if all(attempt.ok for attempt in attempts) else 1
+
+
+def rows(loaded: Loaded) -> list[Row]:
+    """List every setting; of a secret only whether it is there, and in which file."""
+    found = []
+    for option in CATALOGUE:
+        value = getattr(loaded.settings, option.section)
+        if option.name:
+            if not hasattr(value, option.name):
+                continue  # the file of a secret, which is shown with the secret
+            value = getattr(value, option.name)
+        found.append(Row(option.key, option.show(value), loaded.origins[option.key]))
+    return found
+
+
+def verify_files(settings: Settings) -> None:
+    """Check that certificates and keys fit together, and that each passphrase opens its key.
+
+    Raises:
+        SettingsError: with a sentence for each that does not.
+    """
+    problems: list[str] = []
+    try:
+        tls.tls_context(settings.nats)
+    except SettingsError as error:
+        problems += error.problems
+    try:
+        if any(url.tls for url in settings.fluent.url):
+            network.tls_context(settings.fluent)
+    except SettingsError as error:
+        problems += error.problems
+    if problems:
+        raise SettingsError(*problems)
+
+
+async def try_servers(settings: Settings, *, timeout: float) -> list[Attempt]:  # noqa: ASYNC109 - see Attempt
+    """Connect to NATS and to each log shipper, at once; each has `timeout` seconds.
+
+    A deadline that passes is an answer like any other, which is why it is not the caller's.
+    """
+    shippers = [_try_shipper(url, settings.fluent, timeout) for url in settings.fluent.url]
+    return list(await asyncio.gather(_try_nats(settings.nats, timeout), *shippers))
+
+
+async def _try_nats(settings: NatsSettings, timeout: float) -> Attempt:  # noqa: ASYNC109 - as above
+    try:
+        reached = await connect_once(settings, timeout)
+    except NatsFluentError as error:
+        return Attempt("NATS", ok=False, detail=str(error))
+    secured = "with TLS" if reached.tls else "without TLS"
+    return Attempt("NATS", ok=True, detail=f"{reached.server}, version {reached.version}, {secured}")
+
+
+async def _try_shipper(url: FluentUrl, settings: FluentSettings, timeout: float) -> Attempt:  # noqa: ASYNC109 - as above
+    if url.scheme == "stdout":
+        return Attempt(str(url), ok=True, detail="records go to standard output")
+    connection = ForwardConnection(_credentials(settings), encode=forward)
+    try:
+        async with asyncio.timeout(timeout):
+            await _probe(url, settings, connection)
+    except TimeoutError:
+        waiting = {State.READY: "no acknowledgement"}.get(connection.state, f"still {connection.state.value}")
+        return Attempt(str(url), ok=False, detail=f"{waiting} within {timeout:g} s")
+    except NatsFluentError as error:
+        return Attempt(str(url), ok=False, detail=str(error))
+    return Attempt(str(url), ok=True, detail=f"{connection.server or 'it'} acknowledged an empty chunk")
+
+
+def _credentials(settings: FluentSettings) -> Credentials | None:
+    if settings.shared_key is None:
+        return None
+    return Credentials(
+        hostname=settings.hostname or platform.node(),
+        shared_key=settings.shared_key.get(),
+        salt=os.urandom(16).hex(),
+        user=settings.user or "",
+        password=settings.password.get() if settings.password else "",
+    )
+
+
+async def _probe(url: FluentUrl, settings: FluentSettings, connection: ForwardConnection) -> None:
+    """Shake hands, send a chunk without records, and return when it is acknowledged.
+
+    Raises:
+        ForwardError: why it was not.
+    """
+    stream = await network.dial(url, settings)
+    try:
+        while connection.state is not State.READY:
+            await _receive(connection, stream)
+            if data := connection.data_to_send():
+                stream.write([data])
+        chunk = Chunk(id=base64.b64encode(os.urandom(16)).decode(), tag=PROBE_TAG, entries=b"", count=0)
+        stream.write(connection.send_chunk(chunk, now=0.0))
+        while connection.in_flight:
+            await _receive(connection, stream)
+    finally:
+        await stream.close()
+
+
+async def _receive(connection: ForwardConnection, stream: network.Stream) -> None:
+    for event in connection.receive_data(await stream.read()):
+        if isinstance(event, Failed):
+            raise event.error

@@ -1,0 +1,193 @@
+"""The commands. Each reads its settings, hands over, and returns an exit code; none has logic of its own.
+
+Exit codes: 0 stopped or fine, 1 failed while running, 2 settings or usage.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nats_fluent import __version__
+from nats_fluent.errors import NatsFluentError, SettingsError
+from nats_fluent.settings import CATALOGUE, CONFIG, Loaded, load
+
+if TYPE_CHECKING:
+    from nats_fluent.options import Option
+
+app = typer.Typer(
+    name="nats-fluent",
+    help="NATS publications to Fluent Bit and Fluentd, decoded, tagged and acknowledged.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", help=f"TOML file with settings (env {CONFIG}).", show_default=False
+    ),
+]
+Command = Callable[..., None]
+
+
+def settings_flags(*sections: str) -> Callable[[Command], Command]:
+    """Give a command, in place of its ``**flags``, a flag for each setting of the sections, or of all."""
+
+    def decorate(command: Command) -> Command:
+        signature = inspect.signature(command, eval_str=True)
+        own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+        flags = [
+            inspect.Parameter(
+                option.param,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[
+                    str | None,
+                    typer.Option(
+                        option.flag,
+                        metavar=option.kind.metavar,
+                        help=_help(option),
+                        rich_help_panel=f"Settings: {option.section}",
+                        show_default=False,
+                    ),
+                ],
+            )
+            for option in CATALOGUE
+            if not sections or option.section in sections
+        ]
+        command.__signature__ = signature.replace(parameters=[*own, *flags])  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+def _help(option: Option) -> str:
+    default = f"; default {option.show(option.default)}" if option.show(option.default) else ""
+    seen = " Others on this machine can see a flag; prefer the file." if option.kind.secret else ""
+    return f"{option.doc}{seen} (env {option.env}{default})"
+
+
+def _load(config: Path | None, flags: dict[str, Any]) -> Loaded:
+    return load(flags=flags, environ=os.environ, file=config)
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001 - typer calls it
+    if asked:
+        print(f"nats-fluent {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """NATS publications to Fluent Bit and Fluentd, decoded, tagged and acknowledged."""
+
+
+@app.command()
+@settings_flags()
+def run(*, config: Config = None, **flags: str | None) -> None:
+    """Take publications and deliver their records until SIGTERM or Ctrl-C.
+
+    The environment is read where a flag is not given, then the file, then the default.
+    """
+    loaded = _load(config, flags)
+    from nats_fluent import logs, runtime  # noqa: PLC0415 - asyncio, nats and TLS; --help does without
+
+    logs.configure(format=loaded.settings.log.format, level=loaded.settings.log.level)
+    logs.warn_of_settings(loaded.warnings)
+    raise typer.Exit(runtime.run(loaded.settings))
+
+
+@app.command()
+@settings_flags()
+def check(
+    *,
+    config: Config = None,
+    connect: Annotated[
+        bool, typer.Option("--connect", help="Also connect to NATS and to the log shippers.")
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, help="How long each may take to answer.")
+    ] = 10.0,
+    **flags: str | None,
+) -> None:
+    """Show every setting and where it came from, and check the files; exit 2 if one cannot be used."""
+    loaded = _load(config, flags)
+    from nats_fluent import check as checks  # noqa: PLC0415 - as in run
+
+    raise typer.Exit(checks.run(loaded, timeout=timeout if connect else None))
+
+
+@app.command()
+@settings_flags("topics", "record")
+def decode(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            exists=True,
+            dir_okay=False,
+            allow_dash=True,
+            help="One payload each; - is stdin.",
+        ),
+    ],
+    *,
+    subject: Annotated[
+        str | None,
+        typer.Option(
+            help="The messages' subject; by default what the publication itself names.", show_default=False
+        ),
+    ] = None,
+    config: Config = None,
+    **flags: str | None,
+) -> None:
+    """Show the record of each payload as a line of JSON; exit 1 if one cannot be decoded."""
+    settings = _load(config, flags).settings
+    import msgspec  # noqa: PLC0415 - as in run
+
+    from nats_fluent.runtime import decode_payload  # noqa: PLC0415 - as in run
+
+    failed = 0
+    for file in files:
+        payload = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        record, decodable = decode_payload(payload, subject=subject, settings=settings)
+        typer.echo(msgspec.json.encode(record))
+        failed += not decodable
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def demo(
+    *,
+    count: Annotated[int, typer.Option(min=1, help="How many publications.")] = 10,
+    rate: Annotated[float, typer.Option(min=0.1, help="How many a second.")] = 5.0,
+) -> None:
+    """Run everything on this machine alone: a NATS server, sample publications, records on stdout."""
+    from nats_fluent.demo import run_demo  # noqa: PLC0415 - as in run
+
+    raise typer.Exit(run_demo(count=count, rate=rate))
+
+
+def main() -> None:
+    """Run the command line; what a user can mend is said in a sentence, not in a traceback."""
+    try:
+        app()
+    except SettingsError as error:
+        for problem in error.problems:
+            print(f"nats-fluent: {problem}", file=sys.stderr)
+        sys.exit(2)
+    except NatsFluentError as error:
+        print(f"nats-fluent: {error}", file=sys.stderr)
+        sys.exit(1)
