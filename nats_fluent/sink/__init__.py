@@ -9,21 +9,26 @@ from nats_fluent.sink.forward import ForwardSink
 from nats_fluent.sink.stdout import StdoutSink
 
 if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
     from nats_fluent.settings import FluentSettings
 
 __all__ = ["ForwardSink", "OnSettled", "Sink", "SinkStats", "StdoutSink", "open_sink"]
 
 
-def open_sink(settings: FluentSettings, on_settled: OnSettled) -> Sink:
+def open_sink(
+    settings: FluentSettings, on_settled: OnSettled, *, log: FilteringBoundLogger | None = None
+) -> Sink:
     """Return the sink that the settings name; it does nothing before its ``run``.
 
     Args:
         settings: the section ``fluent``.
         on_settled: called once for each chunk, with what became of it.
+        log: one line per change of state; the sink's own logger by default.
 
     Raises:
         SettingsError: a certificate or key file cannot be used.
     """
     if any(url.scheme == "stdout" for url in settings.url):
         return StdoutSink(on_settled=on_settled)
-    return ForwardSink(settings, on_settled=on_settled)
+    return ForwardSink(settings, on_settled=on_settled, log=log)

@@ -39,6 +39,8 @@ from nats_fluent.sink.stream import tls_context
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from structlog.typing import FilteringBoundLogger
+
     from nats_fluent.delivery import Chunk
     from nats_fluent.forward.connection import Event
     from nats_fluent.options import FluentUrl
@@ -83,6 +85,7 @@ class ForwardSink:
     Args:
         settings: the section ``fluent``.
         on_settled: called once for each chunk, when the server acknowledged it.
+        log: one line per change of state; its own logger by default.
         rng: for the salt and the waits.
         dial: opens a connection.
         clock: seconds, never going back.
@@ -97,6 +100,7 @@ class ForwardSink:
         settings: FluentSettings,
         *,
         on_settled: OnSettled,
+        log: FilteringBoundLogger | None = None,
         rng: random.Random | None = None,
         dial: Dial = open_stream,
         clock: Callable[[], float] = time.monotonic,
@@ -111,7 +115,7 @@ class ForwardSink:
         self._dial = dial
         self._clock = clock
         self._sleep = sleep
-        self._log = structlog.get_logger()
+        self._log: FilteringBoundLogger = log if log is not None else structlog.get_logger()
         self._encode = encoder(settings.mode, settings.compress)
         self._in_thread = settings.compress != "off"
         # In order: first what was sent and is to be sent again (`_again` of them), then what was not sent.
