@@ -3,6 +3,7 @@
 `Shipper` and `Peer` have no I/O: unit tests talk to them through a scripted stream. `ForwardServer` puts
 them on a real socket. The protocol is written here a second time, from its specification, and shares no code
 with the package.
+"""
 
 from __future__ import annotations
 
