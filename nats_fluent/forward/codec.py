@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Literal
 import msgpack
 from fluent.sender import EventTime
 
-from nats_fluent.errors import SettingsError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -128,24 +126,12 @@ def compressed_packed_forward(chunk: Chunk) -> Buffers:
 
 
 def encoder(
-    mode: Literal["packed", "forward"], compress: Literal["off", "gzip"]
+    mode: Literal["packed", "forward"], compress: Literal["off", "gzip"] = "off"
 ) -> Callable[[Chunk], Buffers]:
-    """Return the function that makes a frame of a chunk.
-
-    Raises:
-        SettingsError: gzip in Forward mode, which the protocol does not have.
-    """
-    match mode, compress:
-        case "packed", "off":
-            return packed_forward
-        case "packed", "gzip":
-            return compressed_packed_forward
-        case "forward", "off":
-            return forward
-        case _:
-            raise SettingsError(
-                f"fluent.compress: {compress!r} does not go with fluent.mode {mode!r}; write mode 'packed'"
-            )
+    """Return the function that makes a frame of a chunk; gzip goes with packed mode only."""
+    if compress == "gzip":
+        return compressed_packed_forward
+    return packed_forward if mode == "packed" else forward
 
 
 def _pack(value: object) -> bytes:
