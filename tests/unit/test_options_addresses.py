@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import string
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from loading import refused
+
+from nats_fluent import options
+from nats_fluent.options import FluentUrl, Topic, bare_subject, overlap
+
+TOKENS = st.text(string.ascii_letters + string.digits + "-_$", min_size=1, max_size=5)
+SUBJECTS = st.tuples(st.lists(TOKENS | st.just("*"), max_size=4), TOKENS | st.sampled_from("*>")).map(
+    lambda parts: ".".join([*parts[0], parts[1]])
+)
+HOSTS = st.from_regex(
+    r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?(\.[a-z]{2,5})?", fullmatch=True
+) | st.ip_addresses().map(str)
+PORTS = st.integers(1, 65535)
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    ("raw", "servers"),
+    [
+        ("nats", ("nats://nats:4222",)),
+        ("nats:4333", ("nats://nats:4333",)),
+        ("NATS://a, tls://b:1/", ("nats://a:4222", "tls://b:1")),
+        (["nats://a"], ("nats://a:4222",)),
+        ("[::1]", ("nats://[::1]:4222",)),
+    ],
+)
+def test_servers(raw, servers):
+    assert options.SERVERS.parse(raw) == servers
+    assert options.SERVERS.parse(options.SERVERS.show(servers)) == servers
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "http://a",
+        "nats://",
+        "nats://a:0",
+        "nats://a:99999",
+        "nats://a/b",
+        "a?b",
+        "a#b",
+        "::1",
+        "nats://[a",
+        "a,",
+    ],
+)
+def test_what_is_not_a_server(raw):
+    assert refused("servers", raw).endswith(
+        " is not an address; write nats://host:4222, tls://host:4222 or host:4222"
+    )
+
+
+@pytest.mark.parametrize("kind", ["servers", "urls"])
+@pytest.mark.parametrize("raw", ["nats://u:hunter2@a", "u:hun,ter2@a", ["forward://u:hunter2@a"]])
+def test_an_address_has_no_credentials_and_the_message_neither(kind, raw):
+    message = refused(kind, raw)
+    assert message == "what is there has an @, as credentials have; give user and password on their own"
+
+
+@pytest.mark.parametrize("raw", [[], 7, {"a": 1}])
+def test_what_is_not_a_list(raw):
+    assert refused("servers", raw) == f"{raw!r} is not a list; write one or more, with commas between"
+
+
+@given(
+    st.lists(
+        st.builds(FluentUrl, st.sampled_from(["forward", "forward+tls"]), HOSTS, PORTS, st.just("")),
+        min_size=1,
+    )
+)
+@example([FluentUrl("unix", path="/run/fluent.sock"), FluentUrl("forward", "a", 1)])
+@example([FluentUrl("stdout")])
+def test_a_fluent_url_is_read_as_it_is_shown(urls):
+    assert options.FLUENT_URLS.parse(options.FLUENT_URLS.show(urls)) == tuple(urls)
+
+
+def test_fluent_urls():
+    first, second, third = options.FLUENT_URLS.parse("forward://a, forward+tls://[::1]:1, unix:///run/f")
+    assert first == ("forward", "a", 24224, "")
+    assert second == ("forward+tls", "::1", 1, "")
+    assert third == ("unix", "", 0, "/run/f")
+    assert [first.tls, second.tls, third.tls] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    "raw", ["a:24224", "tcp://a", "unix://a", "unix:///", "stdout", "forward://a/b", "forward:"]
+)
+def test_what_is_not_a_fluent_url(raw):
+    forms = "forward://host:24224, forward+tls://host:24224, unix:///path or stdout:"
+    assert refused("urls", raw) == f"{raw!r} is not an address; write {forms}"
+
+
+def test_stdout_stands_alone():
+    raw = "stdout:,forward://a"
+    assert refused("urls", raw) == f"{raw!r} has stdout: beside others; write stdout: alone, or leave it out"
+
+
+# Topics
+
+
+@given(st.lists(SUBJECTS, min_size=1, unique=True), st.lists(TOKENS, min_size=9, max_size=9))
+def test_topics_are_read_as_they_are_shown(subjects, names):
+    topics = tuple(
+        Topic(subject, name)
+        for subject, name in zip(subjects, [*names, *(["x"] * len(subjects))], strict=False)
+    )
+    assert options.TOPICS.parse(options.TOPICS.show(topics)) == topics
+
+
+@pytest.mark.parametrize(
+    ("raw", "topics"),
+    [
+        ("events", [("events", "events")]),
+        ("events.>, a.*.b", [("events.>", "events"), ("a.*.b", "a.b")]),
+        ("events.>=squall-events", [("events.>", "squall-events")]),
+        (["a", ">=all"], [("a", "a"), (">", "all")]),
+        ([{"subject": "a.>", "topic": "b"}, {"subject": "c.*"}], [("a.>", "b"), ("c.*", "c")]),
+    ],
+)
+def test_topics(raw, topics):
+    assert list(options.TOPICS.parse(raw)) == topics
+
+
+@pytest.mark.parametrize(
+    ("raw", "problem"),
+    [
+        ("a,,b", "'' has a subject with an empty part; write it as in a.b.c"),
+        ("a..b", "'a..b' has a subject with an empty part; write it as in a.b.c"),
+        ("=b", "'=b' has a subject with an empty part; write it as in a.b.c"),
+        ("a b", "'a b' has a space; leave it out"),
+        ("a=b c", "'a=b c' has a space; leave it out"),
+        (">.a", "'>.a' has a misplaced wildcard; write * for one whole part, > for the last"),
+        ("a.b>", "'a.b>' has a misplaced wildcard; write * for one whole part, > for the last"),
+        ("a*.b", "'a*.b' has a misplaced wildcard; write * for one whole part, > for the last"),
+        ("*.>", "'*.>' has only wildcards, so its topic needs a name; write *.>=name"),
+        ("a,b,a", "'a' is there more than once; write it once"),
+        ([7], "7 is not text; put it in quotes"),
+        ([{"subject": 7}], "7 is not text; put it in quotes"),
+        ([{"subject": "a", "name": "b"}], "'name' is not a key of a topic; write subject and topic"),
+    ],
+)
+def test_what_is_not_a_topic(raw, problem):
+    assert refused("topics", raw) == problem
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("a", "a", True),
+        ("a", "b", False),
+        ("a", "a.b", False),
+        ("a.>", "a", False),
+        ("a.>", "a.b.c", True),
+        ("a.*", "a.b", True),
+        ("a.*", "a.b.c", False),
+        ("*.b", "a.*", True),
+        ("*.b", "a.c", False),
+        ("*", "a.>", False),
+        (">", "a.b", True),
+    ],
+)
+def test_which_subjects_overlap(one, other, same):
+    assert overlap(one, other) is same
+    assert overlap(other, one) is same
+
+
+@given(SUBJECTS, TOKENS)
+def test_a_subject_overlaps_with_what_it_matches(subject, token):
+    match = subject.replace("*", token).replace(">", f"{token}.{token}")
+    assert overlap(subject, match)
+    assert overlap(match, subject)
+    assert not overlap(match, f"{match}.more")
+
+
+@given(SUBJECTS)
+def test_a_bare_subject_has_no_wildcard(subject):
+    assert not set(bare_subject(subject)) & {"*", ">"}
