@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 from nats import errors
+from nats.aio.client import PING_PROTO
 from nats.aio.client import Client as NatsClient
 from nats.aio.transport import TcpTransport
 from nats.protocol.parser import PERMISSIONS_ERR
@@ -55,6 +56,7 @@ class Client(NatsClient):
     Attributes:
         attempted: ``host:port`` of the server that was tried last.
         lost: why the last connection was lost; None when it never was.
+        closing: whether a connection is being closed, which may report errors that mean nothing any more.
     """
 
     def __init__(self, *, require_tls: bool, fatal: Callable[[Exception], None]) -> None:
@@ -63,6 +65,7 @@ class Client(NatsClient):
         self._fatal = fatal
         self.attempted = ""
         self.lost: Exception | None = None
+        self.closing = False
         self._complaint: tuple[ServerComplaint, float] | None = None
 
     @property
@@ -113,14 +116,37 @@ class Client(NatsClient):
 
     async def _connect_to_server(self, s: Srv) -> None:
         self.attempted = _address(s)
-        if isinstance(self._transport, TcpTransport):
-            self._transport.close()  # type: ignore[no-untyped-call] # nats-py forgets the socket of an attempt that failed half-way
         await super()._connect_to_server(s)
+
+    async def _process_connect_init(self) -> None:
+        # nats-py forgets to close the socket of an attempt that failed, or waits for ever for the end of one
+        # whose TLS handshake failed (it waits for a protocol that start_tls has replaced).
+        try:
+            await super()._process_connect_init()
+        except BaseException:
+            transport, self._transport = self._transport, None
+            if transport is not None:
+                transport.close()  # type: ignore[no-untyped-call]
+            raise
 
     async def _process_headers(self, headers: bytes) -> Headers | None:
         if not headers:
             return None
         return Headers(await super()._process_headers(headers) or {}, headers)
+
+    async def _close(self, status: int, do_cbs: bool = True) -> None:  # noqa: FBT001, FBT002 - nats-py's own
+        self.closing = True
+        try:
+            await super()._close(status, do_cbs)
+        finally:
+            self.closing = False
+
+    async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
+        # nats-py writes PING ahead of the commands that wait to be written. The answer then says nothing
+        # about these: a drain that relies on it ends before its UNSUB arrived, and loses what comes between.
+        self._pongs.append(future if future is not None else asyncio.get_running_loop().create_future())
+        await self._send_command(PING_PROTO)
+        await self._flush_pending()
 
     async def _process_pong(self) -> None:
         # nats-py sets the result of a flush that was given up, and the error for that ends its read loop.
@@ -161,6 +187,17 @@ class Client(NatsClient):
             await super()._attempt_reconnect()
         except Exception as error:  # noqa: BLE001 - handed to the owner, who ends the source with it
             self._fatal(error)
+
+
+async def end(task: asyncio.Task[Any]) -> None:
+    """Cancel a task that is in nats-py, until it has ended.
+
+    Once may not do: ``asyncio.wait_for``, in which nats-py connects, loses a cancellation that comes as what
+    it waits for ends (Python before 3.12, bpo-37658).
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.1)
 
 
 def _address(server: Srv | None) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nats import errors
 
 from nats_fluent.errors import SettingsError, SourceError
-from nats_fluent.source.client import Client
+from nats_fluent.source.client import Client, end
 from nats_fluent.source.tls import tls_context
 
 if TYPE_CHECKING:
@@ -34,7 +34,14 @@ RECONNECT_WAIT = 2.0
 RECONNECT_JITTER = 0.5
 """Seconds, drawn once per connection and added to the wait, so that replicas do not come back as one."""
 
+CLOSE_WITHIN = 5.0
+"""Seconds for the last bytes and, over TLS, for the farewell of a server that may be gone."""
+
 _NAMED = re.compile(r'(subscription|publish) to "([^"]*)"')
+
+
+_SAYS_NOTHING = (ConnectionResetError, BrokenPipeError, errors.UnexpectedEOF)
+"""How an attempt can end for which the server had a reason: it may close before that could be read."""
 
 
 class Reached(NamedTuple):
@@ -120,8 +127,9 @@ class Connection:
             return
         self._closing = True
         try:
-            await self.client.close()
-        except (errors.Error, OSError) as error:
+            async with asyncio.timeout(CLOSE_WITHIN):
+                await self.client.close()
+        except (errors.Error, OSError, TimeoutError) as error:
             self._log.warning("closing the connection to NATS failed", reason=describe(error))
         self._up = False
         self._log.info("closed the connection to NATS")
@@ -187,15 +195,19 @@ class Connection:
             self._dropped(error.subject)
         elif not isinstance(error, errors.Error | OSError | TimeoutError):
             self.fail(error)  # a subscription's callback raised: its message is lost
+        elif self.client.closing:
+            pass
         elif not self._up:
-            self._note_refusal(describe(error))
+            self._note_refusal(error)
         elif named := _NAMED.search(str(error)):
             self._note_denial(*named.groups())
         elif self.client.is_connected and not isinstance(error, errors.UnexpectedEOF):
             self._note_complaint(describe(error))
 
-    def _note_refusal(self, reason: str) -> None:
-        server = self.client.attempted
+    def _note_refusal(self, error: Exception) -> None:
+        server, reason = self.client.attempted, describe(error)
+        if server in self._refused and isinstance(error, _SAYS_NOTHING):
+            return
         if self._refused.get(server) != reason:
             self._refused[server] = reason
             self._log.warning("cannot connect to NATS; trying again", server=server, reason=reason)
@@ -229,46 +241,56 @@ async def connect_once(settings: NatsSettings, timeout: float) -> Reached:  # no
     """
     context = tls_context(settings)
     problems: list[str] = []
-    deadline = asyncio.get_running_loop().time() + timeout
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + timeout
     for server in settings.servers:
         client = Client(require_tls=context is not None, fatal=lambda _: None)
+        attempt = asyncio.create_task(
+            _try(client, _options(settings, context) | {"servers": [server]}), name="nats-connect-once"
+        )
         try:
-            async with asyncio.timeout_at(deadline):
-                await client.connect(
-                    **(_options(settings, context) | {"servers": [server]}),
-                    error_cb=_refuse,
-                    allow_reconnect=False,
-                )
-            return Reached(client.server, client.server_version, client.uses_tls)
-        except TimeoutError:
-            problems.append(f"{client.attempted}: no answer within {timeout:g} s")
+            done, _ = await asyncio.wait([attempt], timeout=max(0.0, deadline - clock()))
+            if done:
+                return attempt.result()
+            problems.append(f"{client.attempted or server}: no answer within {timeout:g} s")
         except SourceError as error:
-            problems.append(f"{client.attempted}: {error}")
-        except errors.Error as error:
-            problems.append(f"{client.attempted or 'the URL'}: {describe(error)}")
+            problems.append(f"{client.attempted or server}: {error}")
         finally:
-            await client.close()
+            await end(attempt)
     raise SourceError(f"NATS cannot be reached: {'; '.join(problems)}")
 
 
-async def _refuse(error: Exception) -> None:
-    """End nats-py's loop over the attempts with the first error of the first attempt."""
-    raise SourceError(describe(error)) from error
+async def _try(client: Client, options: dict[str, Any]) -> Reached:
+    async def refuse(error: Exception) -> None:
+        # The first error ends nats-py's loop over further attempts; one about closing changes nothing.
+        if not client.closing:
+            raise SourceError(describe(error)) from error
+
+    try:
+        await client.connect(**options, error_cb=refuse, allow_reconnect=False)
+        return Reached(client.server, client.server_version, client.uses_tls)
+    except errors.Error as error:
+        raise SourceError(describe(error)) from error
+    finally:
+        await client.close()
 
 
 def describe(error: BaseException) -> str:
     """Say in a few words what nats-py, TLS or the operating system reported; never a credential."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the server's certificate is refused: {error.verify_message}"
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return f"TLS failed: {error.reason.lower().replace('_', ' ')}"
-    if isinstance(error, OSError) and error.errno and not isinstance(error, socket.gaierror):
-        return os.strerror(error.errno)
     text = str(error).removeprefix("nats: ").strip("'")
-    if isinstance(error, TimeoutError) and text in {"", "timeout"}:
-        return "no answer in time"
-    if "authorization violation" in text.lower():
-        return f"{text}: the server refused the user, the password or the client certificate"
+    match error:
+        case ssl.SSLCertVerificationError():
+            text = f"the server's certificate is refused: {error.verify_message}"
+        case ssl.SSLError(reason=str(reason)):
+            text = f"TLS failed: {reason.lower().replace('_', ' ')}"
+        case ConnectionResetError() | BrokenPipeError() | errors.UnexpectedEOF():
+            text = "the server closed the connection and did not say why; its log does"
+        case TimeoutError() if text in {"", "timeout"}:
+            text = "no answer in time"
+        case OSError(errno=int(number)) if not isinstance(error, socket.gaierror):
+            text = os.strerror(number)
+        case errors.Error() if "authorization violation" in text.lower():
+            text = f"{text}: the server refused the user, the password or the client certificate"
     return text or type(error).__name__
 
 

@@ -14,6 +14,7 @@ from nats import errors
 
 from nats_fluent.delivery import Delivery
 from nats_fluent.errors import SourceError
+from nats_fluent.source.client import end
 from nats_fluent.source.connect import Connection, describe
 
 if TYPE_CHECKING:
@@ -109,10 +110,11 @@ class CoreSource:
             not block: while it runs nothing is read. What it raises ends the source.
         log: one line per change of state; its own logger by default.
 
+    Raises:
+        SettingsError: a TLS file cannot be used.
+
     Attributes:
         received: messages handed to `receive`, per topic.
-        acknowledged: answers sent to publishers that asked for one.
-        unacknowledged: answers that could not be sent.
     """
 
     def __init__(
@@ -128,19 +130,24 @@ class CoreSource:
         self._receive = receive
         self._log: FilteringBoundLogger = log if log is not None else structlog.get_logger()
         self._drops = Drops(self._log)
-        self._connection: Connection | None = None
+        self._connection = Connection(
+            settings,
+            subjects=[subject for subject, _ in self._topics],
+            dropped=self._drops.add,
+            log=self._log,
+        )
         self._connecting: asyncio.Task[None] | None = None
         self._subscribed = asyncio.Event()
         self._subscriptions: list[Subscription] = []
         self.received: dict[str, int] = dict.fromkeys((topic for _, topic in self._topics), 0)
-        self.acknowledged = 0
-        self.unacknowledged = 0
+        self._acks_sent = 0
+        self._acks_unsent = 0
         self._ack_failure = ""
 
     @property
     def connected(self) -> bool:
         """Whether messages can arrive now."""
-        return self._connection is not None and self._connection.connected and self._subscribed.is_set()
+        return self._connection.connected and self._subscribed.is_set()
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -152,19 +159,19 @@ class CoreSource:
         """Messages that wait to be handed to `receive`."""
         return sum(subscription.pending_msgs for subscription in self._subscriptions)
 
-    async def start(self) -> None:
-        """Begin to connect and subscribe, and return; NATS may be down.
+    @property
+    def acknowledged(self) -> int:
+        """Answers sent to publishers that asked for one, and not denied by the server so far."""
+        return self._acks_sent - self._connection.denied_publishes
 
-        Raises:
-            SettingsError: a TLS file cannot be used.
-        """
-        self._connection = Connection(
-            self._settings,
-            subjects=[subject for subject, _ in self._topics],
-            dropped=self._drops.add,
-            log=self._log,
-        )
-        self._connecting = asyncio.create_task(self._connect(self._connection), name="nats-connect")
+    @property
+    def unacknowledged(self) -> int:
+        """Answers that could not be sent, or that the server denied."""
+        return self._acks_unsent + self._connection.denied_publishes
+
+    async def start(self) -> None:
+        """Begin to connect and subscribe, and return; NATS may be down."""
+        self._connecting = asyncio.create_task(self._connect(), name="nats-connect")
 
     async def wait_subscribed(self) -> None:
         """Return once the server knows every subscription: what is published from now on arrives."""
@@ -176,12 +183,12 @@ class CoreSource:
         Raises:
             SourceError: the connection ended on its own, and will not come back.
         """
-        await self._opened().wait_closed()
+        await self._connection.wait_closed()
 
     async def stop_taking(self) -> None:
         """Unsubscribe; return when everything that had arrived was handed to `receive`. Never raises."""
         await self._stop_connecting()
-        client = self._opened().client
+        client = self._connection.client
         async with asyncio.TaskGroup() as group:
             for subscription in self._subscriptions:
                 group.create_task(client.finish(subscription), name=f"nats-finish {subscription.subject}")
@@ -193,34 +200,32 @@ class CoreSource:
 
         Never raises: each failure is counted, and logged when its reason changes.
         """
-        client = self._opened().client
+        client = self._connection.client
         try:
             if client.pending_data_size > ACK_BACKLOG:
                 raise errors.OutboundBufferLimitError  # nats-py would make us wait instead
             await client.publish(reply, ACK)
         except (errors.Error, OSError) as error:
-            self.unacknowledged += 1
+            self._acks_unsent += 1
             reason = describe(error)
             if reason != self._ack_failure:
                 self._ack_failure = reason
                 self._log.warning("cannot send acknowledgements", reason=reason)
         else:
-            self.acknowledged += 1
+            self._acks_sent += 1
             if self._ack_failure:
                 self._ack_failure = ""
-                self._log.info("acknowledgements are sent again", unsent=self.unacknowledged)
+                self._log.info("acknowledgements are sent again", unsent=self._acks_unsent)
 
     async def close(self) -> None:
         """End the connection; what was not handed on is lost. Never raises."""
-        if self._connection is None:
-            return
         await self._stop_connecting()
         self._subscribed.clear()
         await self._connection.close()
         self._drops.close()
 
-    async def _connect(self, connection: Connection) -> None:
-        settings = self._settings
+    async def _connect(self) -> None:
+        settings, connection = self._settings, self._connection
         try:
             await connection.open()
             for subject, topic in self._topics:
@@ -232,34 +237,28 @@ class CoreSource:
                     pending_bytes_limit=settings.pending_bytes,
                 )
                 self._subscriptions.append(subscription)
-            await self._confirm(connection)
+            await self._confirm()
         except errors.Error as error:
             connection.fail(SourceError(f"NATS: cannot subscribe: {describe(error)}"))
         except Exception as error:  # noqa: BLE001 - handed to whoever waits for the source to end
             connection.fail(error)
 
-    async def _confirm(self, connection: Connection) -> None:
+    async def _confirm(self) -> None:
         """Wait for the server to have processed the subscriptions.
 
         nats-py subscribes again after each reconnect, so an answer that does not come because the connection
         was lost is no failure.
         """
         try:
-            await connection.client.flush()
+            await self._connection.client.flush()
         except (errors.Error, OSError):
             self._log.debug("the subscriptions wait for the connection")
         self._subscribed.set()
 
     async def _stop_connecting(self) -> None:
         task, self._connecting = self._connecting, None
-        if task is not None and not task.done():
-            task.cancel()
-            await asyncio.wait([task])
-
-    def _opened(self) -> Connection:
-        if self._connection is None:
-            raise SourceError("the source was not started")
-        return self._connection
+        if task is not None:
+            await end(task)
 
     def _taker(self, topic: str) -> Callable[[Msg], Awaitable[None]]:
         """Return the callback of one subscription.

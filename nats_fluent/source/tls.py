@@ -53,7 +53,7 @@ def _certificates(ca_file: Path | None) -> str | None:
 def _pem(setting: str, path: Path) -> str:
     """Return the text of a PEM file; what is not ASCII in it is a remark between the blocks."""
     try:
-        text = path.read_text("ascii", errors="replace")
+        text = path.read_text("ascii", errors="ignore")
     except OSError as error:
         raise SettingsError(f"{setting}: {path} cannot be read ({error.strerror}).") from None
     if "-----BEGIN " not in text:
