@@ -134,14 +134,8 @@ def check(
 @settings_flags("topics", "record")
 def decode(
     files: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="FILE...",
-            exists=True,
-            dir_okay=False,
-            allow_dash=True,
-            help="One payload each; - is stdin.",
-        ),
+        list[typer.FileBinaryRead],
+        typer.Argument(metavar="FILE...", help="One payload each; - is stdin."),
     ],
     *,
     subject: Annotated[
@@ -161,8 +155,7 @@ def decode(
 
     failed = 0
     for file in files:
-        payload = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-        record, decodable = decode_payload(payload, subject=subject, settings=settings)
+        record, decodable = decode_payload(file.read(), subject=subject, settings=settings)
         typer.echo(msgspec.json.encode(record))
         failed += not decodable
     raise typer.Exit(1 if failed else 0)

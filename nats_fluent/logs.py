@@ -45,7 +45,9 @@ def configure(
         logger_factory=_Lines(stream or sys.stderr),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(level=logging.WARNING, handlers=[_Libraries()], force=True)
+    libraries = logging.getLogger()
+    libraries.handlers[:] = [_Libraries()]
+    libraries.setLevel(logging.WARNING)
 
 
 def warn_of_settings(warnings: Iterable[str]) -> None:

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+
+import pytest
+import structlog
+from typer.testing import CliRunner
+
+from nats_fluent import __version__, check, cli, runtime
+from nats_fluent.errors import RunFailed
+from nats_fluent.settings import CATALOGUE, Settings
+
+WIDE = {"COLUMNS": "400", "TERM": "dumb"}
+
+
+@pytest.fixture(autouse=True)
+def untouched():
+    """The log as it was."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def invoke():
+    def invoke(*args, **options):
+        return CliRunner(env=WIDE).invoke(cli.app, args, **options)
+
+    return invoke
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """The settings that `run` was called with."""
+    calls = []
+
+    def run(settings):
+        calls.append(settings)
+        return 0
+
+    monkeypatch.setattr(runtime, "run", run)
+    return calls
+
+
+def main(monkeypatch, *args):
+    monkeypatch.setattr(sys, "argv", ["nats-fluent", *args])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return ended.value.code
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_help_has_every_setting_with_its_names_default_and_sentence(invoke, command):
+    shown = " ".join(invoke(command, "--help").stdout.split())
+    for option in CATALOGUE:
+        default = f"; default {option.show(option.default)}" if option.show(option.default) else ""
+        assert f" {option.flag} {option.kind.metavar} {option.doc}" in shown
+        assert f"(env {option.env}{default})" in shown
+
+
+def test_help_of_secrets_warns_of_the_flag(invoke):
+    shown = " ".join(invoke("run", "--help").stdout.split())
+    assert shown.count("prefer the file.") == sum(option.kind.secret for option in CATALOGUE)
+
+
+def test_decode_has_the_settings_of_records_only(invoke):
+    shown = invoke("decode", "--help").stdout
+    assert "--record-tag" in shown
+    assert "--topics" in shown
+    assert "--nats-servers" not in shown
+
+
+def test_version(invoke):
+    result = invoke("--version")
+    assert (result.exit_code, result.stdout) == (0, f"nats-fluent {__version__}\n")
+
+
+def test_help_needs_none_of_the_heavy_modules():
+    code = "import sys, nats_fluent.cli; print(*({'asyncio', 'nats', 'structlog', 'ssl'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert done.stdout == "\n"
+
+
+def test_run_hands_over_the_settings_and_returns_its_code(invoke, ran, tmp_path):
+    file = tmp_path / "settings.toml"
+    file.write_text("[batch]\nmax_records = 7\nlinger = 1\n")
+    result = invoke(
+        "run", "--config", str(file), "--batch-linger", "2s", env={"NATS_FLUENT_BATCH_LINGER": "3s"}
+    )
+    assert result.exit_code == 0
+    (settings,) = ran
+    assert (settings.batch.max_records, settings.batch.linger) == (7, 2.0)
+
+
+def test_run_fails_with_its_code(invoke, monkeypatch):
+    monkeypatch.setattr(runtime, "run", lambda _: 1)
+    assert invoke("run").exit_code == 1
+
+
+def test_run_logs_what_the_settings_warn_of(invoke, ran):
+    result = invoke("run", "--log-format", "json", env={"KAFKA_EXPORTER_PUBSUB_CLUSTER_ID": "x"})
+    assert ran == [Settings(log=Settings().log.__class__(format="json"))]
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert json.loads(line)["reason"].startswith("environment KAFKA_EXPORTER_PUBSUB_CLUSTER_ID has no effect")
+
+
+def test_check_hands_over_a_timeout_only_to_connect(invoke, monkeypatch):
+    calls = []
+    monkeypatch.setattr(check, "run", lambda _, *, timeout: calls.append(timeout) or 0)
+    assert [
+        invoke("check", *flags).exit_code for flags in ((), ("--connect",), ("--connect", "--timeout", "2"))
+    ] == [
+        0,
+        0,
+        0,
+    ]
+    assert calls == [None, 10.0, 2.0]
+
+
+def test_check_shows_settings_and_where_they_come_from_and_no_secret(invoke):
+    result = invoke(
+        "check",
+        "--fluent-url",
+        "forward://[::1]",
+        "--record-max-bytes",
+        "1MB",
+        env={"NATS_FLUENT_NATS_USER": "joe", "NATS_FLUENT_NATS_PASSWORD": "hunter2"},
+    )
+    assert result.exit_code == 0
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert ["fluent.url", "forward://[::1]:24224", "flag", "--fluent-url"] in rows
+    assert ["nats.password", "***", "environment", "NATS_FLUENT_NATS_PASSWORD"] in rows
+    assert ["batch.linger", "100ms", "default"] in rows
+    assert "hunter2" not in result.output
+    assert "warning: record.max_bytes (flag --record-max-bytes) is not below" in result.stdout
+
+
+def test_decode_shows_a_record_a_line(invoke, monkeypatch, tmp_path):
+    calls = []
+
+    def decode_payload(payload, *, subject, settings):
+        calls.append((payload, subject, settings.record.max_bytes))
+        return {"size": len(payload), "name": "é"}, payload != b"bad"
+
+    monkeypatch.setattr(runtime, "decode_payload", decode_payload)
+    file = tmp_path / "payload"
+    file.write_bytes(b"good")
+    result = invoke("decode", str(file), "--subject", "s", "--record-max-bytes", "9")
+    assert (result.exit_code, result.stdout) == (0, '{"size":4,"name":"é"}\n')
+    result = invoke("decode", "-", str(file), input=b"bad")
+    assert (result.exit_code, result.stdout) == (1, '{"size":3,"name":"é"}\n{"size":4,"name":"é"}\n')
+    assert calls == [(b"good", "s", 9), (b"bad", None, 900_000), (b"good", None, 900_000)]
+
+
+def test_usage_errors(invoke):
+    for args in (
+        ("run", "--no-such"),
+        ("decode",),
+        ("decode", "/nowhere"),
+        ("check", "--timeout", "x"),
+        ("nothing",),
+    ):
+        assert invoke(*args).exit_code == 2
+
+
+def test_settings_errors_are_sentences(monkeypatch, capsys):
+    assert main(monkeypatch, "run", "--batch-linger", "soon", "--nats-user", "joe") == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    both = "one is there without the other; give both or neither."
+    assert captured.err.splitlines() == [
+        "nats-fluent: flag --batch-linger: 'soon' is not a duration; write seconds, or 500ms, 5s or 1m.",
+        f"nats-fluent: nats.user (flag --nats-user) and nats.password (default): {both}",
+    ]
+
+
+def test_other_errors_are_a_sentence_too(monkeypatch, capsys):
+    def run(_):
+        raise RunFailed("sink: it died")
+
+    monkeypatch.setattr(runtime, "run", run)
+    assert main(monkeypatch, "run") == 1
+    assert capsys.readouterr().err == "nats-fluent: sink: it died\n"
+
+
+def test_bugs_are_not_hidden(monkeypatch):
+    monkeypatch.setattr(runtime, "run", lambda _: 1 / 0)
+    monkeypatch.setattr(sys, "argv", ["nats-fluent", "run"])
+    with pytest.raises(ZeroDivisionError):
+        cli.main()

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+
+import pytest
+import structlog
+
+from nats_fluent import logs
+
+
+@pytest.fixture
+def lines():
+    """Configure the log as asked, and return what was written since."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    stream = io.StringIO()
+
+    def configure(form="json", level="info", stream=stream):
+        logs.configure(format=form, level=level, stream=stream)
+        return lambda: stream.getvalue().splitlines()
+
+    yield configure
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def failing():
+    raise OSError("no\nroom")
+
+
+def test_text(lines):
+    read = lines("text")
+    structlog.get_logger().info("connected to NATS", server="a:4222", tls=False)
+    (line,) = read()
+    time, level, rest = line.split(maxsplit=2)
+    assert time.endswith("Z")
+    assert (level, rest) == ("info", "connected to NATS server=a:4222 tls=False")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("two words", '"two words"'),
+        ('a"b', r'"a\"b"'),
+        ("a=b", '"a=b"'),
+        ("", '""'),
+        ("a\nb", r'"a\nb"'),
+        (7, "7"),
+    ],
+)
+def test_text_is_one_line_that_can_be_taken_apart(lines, value, shown):
+    read = lines("text")
+    structlog.get_logger().info("event", field=value)
+    (line,) = read()
+    assert line.endswith(f" event field={shown}")
+
+
+def test_json(lines):
+    read = lines("json")
+    structlog.get_logger().warning("lost the connection", server="a", path=io)
+    (line,) = read()
+    found = json.loads(line)
+    assert list(found)[:3] == ["time", "level", "event"]
+    assert (found["level"], found["event"], found["server"]) == ("warning", "lost the connection", "a")
+    assert found["path"] == str(io)
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
+def test_stackdriver(lines, level):
+    read = lines("stackdriver", "debug")
+    getattr(structlog.get_logger(), level)("stopped", delivered=7)
+    (line,) = read()
+    found = json.loads(line)
+    assert found.pop("time").endswith("Z")
+    assert found == {"severity": level.upper(), "message": "stopped", "delivered": 7}
+
+
+@pytest.mark.parametrize(
+    ("level", "written"),
+    [("debug", "dbiwe"), ("info", "iwe"), ("warning", "we"), ("error", "e")],
+)
+def test_levels(lines, level, written):
+    read = lines(level=level)
+    log = structlog.get_logger()
+    log.debug("db")
+    log.info("i")
+    log.warning("w")
+    log.error("e")
+    assert "".join(json.loads(line)["event"] for line in read()) == written
+
+
+@pytest.mark.parametrize("given", ["the exception", "true", "a tuple"])
+@pytest.mark.parametrize("level", ["info", "debug"])
+def test_an_exception_is_named_and_its_traceback_shown_at_debug_only(lines, level, given):
+    read = lines(level=level)
+    try:
+        failing()
+    except OSError as error:
+        exc_info = {"the exception": error, "true": True, "a tuple": (OSError, error, error.__traceback__)}[
+            given
+        ]
+        structlog.get_logger().error("failed", exc_info=exc_info)
+    (line,) = read()
+    found = json.loads(line)
+    assert found["error"] == "OSError: no\nroom"
+    assert ("in failing" in found.get("traceback", "")) is (level == "debug")
+    assert "exc_info" not in found
+
+
+@pytest.mark.parametrize("level", ["info", "debug"])
+def test_no_exception_is_not_named(lines, level):
+    read = lines(level=level)
+    structlog.get_logger().error("failed", exc_info=False)
+    structlog.get_logger().error("failed", exc_info=True)
+    assert [set(json.loads(line)) for line in read()] == [{"time", "level", "event"}] * 2
+
+
+def test_what_libraries_warn_of_is_passed_on(lines):
+    read = lines()
+    logging.getLogger("asyncio").error("Task %s was lost", 7, exc_info=OSError("gone"))
+    logging.getLogger("asyncio").info("not this")
+    (line,) = read()
+    found = json.loads(line)
+    assert found["event"] == "a library reports"
+    assert (found["library"], found["text"], found["level"]) == ("asyncio", "Task 7 was lost", "error")
+    assert found["error"] == "OSError: gone"
+
+
+def test_a_stream_that_is_gone_stops_nothing(lines):
+    stream = io.StringIO()
+    lines(stream=stream)
+    stream.close()
+    structlog.get_logger().info("nobody reads this")
+
+
+@pytest.mark.usefixtures("lines")
+def test_stderr_is_the_default(capsys):
+    logs.configure(format="text", level="info")
+    structlog.get_logger().info("here")
+    captured = capsys.readouterr()
+    assert captured.err.endswith(" here\n")
+    assert captured.out == ""
+
+
+def test_warnings_of_settings(lines):
+    read = lines()
+    logs.warn_of_settings(["one.", "two."])
+    assert [(found["level"], found["reason"]) for found in map(json.loads, read())] == [
+        ("warning", "one."),
+        ("warning", "two."),
+    ]
