@@ -8,7 +8,6 @@ with the package.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gzip
 import hashlib
 import os
@@ -138,6 +137,8 @@ class Peer:
         return answers
 
     def _frame(self, message: list[Any]) -> list[Answer]:
+        if not isinstance(message, list):
+            return [CLOSE]
         frame = read_frame(message)
         self.shipper.frames.append(frame)
         answer = self.shipper.first.pop(0) if self.shipper.first else self.shipper.answer
@@ -236,7 +237,7 @@ class ForwardServer:
         self._writers.add(writer)
         left = self.cut.pop(0) if self.cut else None
         peer = Peer(self.shipper)
-        with contextlib.suppress(OSError):
+        try:
             answers = peer.opened()
             while await self._answer(answers, writer):
                 data = await reader.read(65536 if left is None else max(1, min(left, 65536)))
@@ -245,8 +246,11 @@ class ForwardServer:
                 if not data or left == 0:
                     break
                 answers = peer.receive(data)
-        writer.transport.abort()
-        self._writers.discard(writer)
+        except OSError:
+            pass  # the client has gone
+        finally:
+            writer.transport.abort()
+            self._writers.discard(writer)
 
     async def _answer(self, answers: list[Answer], writer: asyncio.StreamWriter) -> bool:
         for answer in answers:
