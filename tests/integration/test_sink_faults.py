@@ -12,9 +12,11 @@ from fluent.sender import EventTime, FluentSender
 from forward_server import ForwardServer, Peer, Shipper, until
 from sending import LOOPS, TIME_NS, chunk_of, numbered, run_on, sending
 
+from nats_fluent.errors import ServerUnavailable
 from nats_fluent.forward import codec
 from nats_fluent.options import FluentUrl, Secret
 from nats_fluent.settings import FluentSettings
+from nats_fluent.sink.stream import dial
 
 
 @pytest.fixture(params=LOOPS)
@@ -193,6 +195,20 @@ def test_the_salt_and_the_digests_are_taken_by_the_test_server(run):
             async with sending(settings_for(server, **known)) as client:
                 await client.deliver(*numbered(3))
         assert shipper.pings[0][2] != shipper.pings[1][2]
+
+    run(main())
+
+
+def test_a_write_to_what_is_closed_says_that_the_connection_is_lost(run):
+    """uvloop raises RuntimeError there, asyncio nothing at all."""
+
+    async def main():
+        async with ForwardServer() as server:
+            settings = settings_for(server)
+            stream = await dial(settings.url[0], settings)
+            await stream.close()
+            with pytest.raises(ServerUnavailable, match="lost the connection"):
+                stream.write([b"x"])
 
     run(main())
 
