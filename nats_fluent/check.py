@@ -73,9 +73,8 @@ def run(loaded: Loaded, *, timeout: float | None) -> int:
         return 0
     attempts = asyncio.run(try_servers(loaded.settings, timeout=timeout))
     for attempt in attempts:
-        console.print(
-            f"{'ok' if attempt.ok else 'failed'}: {attempt.server}: {attempt.detail}", soft_wrap=True
-        )
+        outcome = "ok" if attempt.ok else "failed"
+        console.print(f"{outcome:<6}  {attempt.server}  {attempt.detail}", soft_wrap=True)
     return 0 if all(attempt.ok for attempt in attempts) else 1
 
 
@@ -134,11 +133,13 @@ async def _try_shipper(url: FluentUrl, settings: FluentSettings, timeout: float)
     if url.scheme == "stdout":
         return Attempt(str(url), ok=True, detail="records go to standard output")
     connection = ForwardConnection(_credentials(settings), encode=forward)
+    waiting = "no connection"
     try:
         async with asyncio.timeout(timeout):
-            await _probe(url, settings, connection)
+            stream = await network.dial(url, settings)
+            waiting = "connected, but no answer"
+            await _probe(stream, connection)
     except TimeoutError:
-        waiting = {State.READY: "no acknowledgement"}.get(connection.state, f"still {connection.state.value}")
         return Attempt(str(url), ok=False, detail=f"{waiting} within {timeout:g} s")
     except NatsFluentError as error:
         return Attempt(str(url), ok=False, detail=str(error))
@@ -157,13 +158,12 @@ def _credentials(settings: FluentSettings) -> Credentials | None:
     )
 
 
-async def _probe(url: FluentUrl, settings: FluentSettings, connection: ForwardConnection) -> None:
-    """Shake hands, send a chunk without records, and return when it is acknowledged.
+async def _probe(stream: network.Stream, connection: ForwardConnection) -> None:
+    """Shake hands, send a chunk without records, return when it is acknowledged; close the stream.
 
     Raises:
         ForwardError: why it was not.
     """
-    stream = await network.dial(url, settings)
     try:
         while connection.state is not State.READY:
             await _receive(connection, stream)

@@ -1,0 +1,201 @@
+"""`nats-fluent check`: real servers, and a Forward server that misbehaves."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from forward_server import ForwardServer, Shipper, close, garbage, silence
+from programs import FluentBit, NatsServer, free_port, started
+from taking import Certificates
+
+from nats_fluent import check
+from nats_fluent.errors import SettingsError
+from nats_fluent.options import FluentUrl, Secret
+from nats_fluent.settings import FluentSettings, NatsSettings, Settings, load
+
+
+@pytest.fixture
+def certificates(tmp_path):
+    return Certificates(tmp_path)
+
+
+def nobody():
+    return NatsSettings(servers=(f"nats://127.0.0.1:{free_port()}",))
+
+
+async def attempts(*, nats=None, within=5.0, **fluent):
+    settings = Settings(nats=nats or nobody(), fluent=FluentSettings(**fluent))
+    return await check.try_servers(settings, timeout=within)
+
+
+async def try_shipper(shipper, within=5.0, **fluent):
+    async with ForwardServer(shipper) as server:
+        url = FluentUrl("forward", "127.0.0.1", server.port)
+        _, attempt = await attempts(url=(url,), within=within, **fluent)
+    assert attempt.server == str(url)
+    return attempt
+
+
+async def test_a_nats_server_and_standard_output(nats_server):
+    nats, stdout = await attempts(nats=NatsSettings(servers=(nats_server.url,)))
+    assert nats.ok
+    assert nats.detail.startswith(f"127.0.0.1:{nats_server.port}, version ")
+    assert nats.detail.endswith(", without TLS")
+    assert stdout == ("stdout:", True, "records go to standard output")
+
+
+async def test_a_nats_server_with_tls(tmp_path, certificates):
+    with started(NatsServer(tmp_path, certificates.server_config(verify=True))) as server:
+        nats, _ = await attempts(
+            nats=NatsSettings(
+                servers=(server.url,),
+                ca_file=certificates.ca_file,
+                cert_file=certificates.cert_file,
+                key_file=certificates.key_file(passphrase="open"),
+                key_password=Secret("open"),
+            )
+        )
+    assert nats.ok
+    assert nats.detail.endswith(", with TLS")
+
+
+async def test_no_nats_server():
+    nats, _ = await attempts()
+    assert not nats.ok
+    assert "Connection refused" in nats.detail
+
+
+async def test_a_real_fluent_bit_and_one_that_is_not_there(fluent_bit):
+    here, gone = (
+        FluentUrl("forward", "127.0.0.1", fluent_bit.port),
+        FluentUrl("forward", "127.0.0.1", free_port()),
+    )
+    _, first, second = await attempts(url=(here, gone))
+    assert first == (str(here), True, "it acknowledged an empty chunk")
+    assert (second.server, second.ok) == (str(gone), False)
+    assert "cannot connect" in second.detail
+    assert fluent_bit.lines() == []
+
+
+async def test_a_real_fluent_bit_with_a_shared_key_and_users(tmp_path):
+    forward = "    Shared_Key hunter2\n    Self_Hostname shipper\n    Security.Users joe secret"
+    with started(FluentBit(tmp_path, forward=forward)) as server:
+        url = FluentUrl("forward", "127.0.0.1", server.port)
+        good = {"shared_key": Secret("hunter2"), "user": "joe", "password": Secret("secret")}
+        _, right = await attempts(url=(url,), **good)
+        _, wrong = await attempts(url=(url,), **(good | {"shared_key": Secret("other")}))
+        _, without = await attempts(url=(url,), shared_key=None)
+    assert right == (str(url), True, "shipper acknowledged an empty chunk")
+    assert not wrong.ok
+    assert "fluent.shared_key" in wrong.detail
+    assert not without.ok
+    assert "asks for a shared key" in without.detail
+    assert "hunter2" not in f"{right}{wrong}{without}"
+
+
+async def test_the_probe_is_an_empty_chunk_and_nothing_else():
+    shipper = Shipper()
+    attempt = await try_shipper(shipper, mode="packed")
+    assert attempt.ok
+    (frame,) = shipper.frames
+    assert (frame.tag, frame.mode, frame.entries) == ("nats-fluent.check", "forward", [])
+    assert frame.chunk_id
+
+
+@pytest.mark.parametrize(
+    ("shipper", "detail"),
+    [
+        (Shipper(answer=silence), "connected, but no answer within 0.3 s"),
+        (Shipper(answer=close), "the server closed the connection"),
+        (Shipper(answer=garbage), "is this a Forward server?"),
+        (Shipper(shared_key="other"), "the server refused the handshake: shared_key mismatch"),
+        (Shipper(shared_key="key", hostname="me"), "set fluent.hostname to another name"),
+    ],
+    ids=["silent", "closing", "not Forward", "another key", "the same name"],
+)
+async def test_a_log_shipper_that_cannot_be_used(shipper, detail):
+    key = {"shared_key": Secret("key"), "hostname": "me"} if shipper.shared_key else {}
+    attempt = await try_shipper(shipper, within=0.3, **key)
+    assert not attempt.ok
+    assert detail in attempt.detail
+
+
+async def test_a_log_shipper_that_does_not_even_connect():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        # The kernel holds as many connections as the backlog takes, and lets the next one wait.
+        waiting = [socket.socket() for _ in range(2)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(("127.0.0.1", port))
+        _, attempt = await attempts(url=(FluentUrl("forward", "127.0.0.1", port),), within=0.3)
+        for each in waiting:
+            each.close()
+    assert attempt.detail == "no connection within 0.3 s"
+
+
+def tls_settings(certificates, section, **changes):
+    given = {
+        "cert_file": certificates.cert_file,
+        "key_file": certificates.key_file(passphrase="open"),
+        "key_password": Secret("open"),
+    } | changes
+    if section == "nats":
+        return Settings(nats=NatsSettings(**given))
+    return Settings(fluent=FluentSettings(url=(FluentUrl("forward+tls", "a", 1),), **given))
+
+
+@pytest.mark.parametrize("section", ["nats", "fluent"])
+def test_files_that_fit(certificates, section):
+    check.verify_files(tls_settings(certificates, section))
+    check.verify_files(
+        tls_settings(certificates, section, key_file=certificates.key_file(), key_password=None)
+    )
+
+
+@pytest.mark.parametrize("section", ["nats", "fluent"])
+def test_files_that_do_not_fit(tmp_path, certificates, section):
+    other = tmp_path / "other"
+    other.mkdir()
+    junk = tmp_path / "junk.pem"
+    junk.write_text("junk")
+    for changes, names in (
+        ({"key_password": Secret("hunter2")}, ["key_password"]),
+        ({"key_password": None}, ["key_password"]),
+        ({"key_file": Certificates(other).key_file()}, ["key_file"]),
+        ({"cert_file": junk}, ["cert_file", str(junk)]),
+        ({"ca_file": junk}, ["ca_file", str(junk)]),
+    ):
+        with pytest.raises(SettingsError) as caught:
+            check.verify_files(tls_settings(certificates, section, **changes))
+        (problem,) = caught.value.problems
+        assert problem.startswith(f"{section}.")
+        assert all(name in problem for name in names), problem
+        assert problem.isprintable()
+        assert "hunter2" not in problem
+
+
+def test_all_files_are_checked_at_once(certificates):
+    wrong = {"key_password": Secret("hunter2")}
+    settings = Settings(
+        nats=tls_settings(certificates, "nats", **wrong).nats,
+        fluent=tls_settings(certificates, "fluent", **wrong).fluent,
+    )
+    with pytest.raises(SettingsError) as caught:
+        check.verify_files(settings)
+    assert [problem.partition(".")[0] for problem in caught.value.problems] == ["nats", "fluent"]
+
+
+def test_run_prints_a_line_for_each_server(nats_server, capsys):
+    gone = f"forward://127.0.0.1:{free_port()}"
+    loaded = load(flags={"nats_servers": nats_server.url, "fluent_url": gone}, environ={}, file=None)
+    assert check.run(loaded, timeout=5.0) == 1
+    nats, shipper = capsys.readouterr().out.splitlines()[-2:]
+    assert nats.startswith("ok      NATS  127.0.0.1:")
+    assert shipper.startswith(f"failed  {gone}  cannot connect")
+    loaded = load(flags={"nats_servers": nats_server.url}, environ={}, file=None)
+    assert check.run(loaded, timeout=5.0) == 0
+    assert check.run(loaded, timeout=None) == 0
