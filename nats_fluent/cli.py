@@ -164,13 +164,20 @@ def decode(
 @app.command()
 def demo(
     *,
-    count: Annotated[int, typer.Option(min=1, help="How many publications.")] = 10,
+    count: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many publications; by default until Ctrl-C.", show_default=False),
+    ] = None,
     rate: Annotated[float, typer.Option(min=0.1, help="How many a second.")] = 5.0,
+    conf: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where fluent-bit.conf is; by default conf/ of the source."),
+    ] = None,
 ) -> None:
     """Run everything on this machine alone: a NATS server, sample publications, records on stdout."""
     from nats_fluent.demo import run_demo  # noqa: PLC0415 - as in run
 
-    raise typer.Exit(run_demo(count=count, rate=rate))
+    raise typer.Exit(run_demo(count=count, rate=rate, conf=conf))
 
 
 def main() -> None:

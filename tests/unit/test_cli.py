@@ -9,7 +9,7 @@ import pytest
 import structlog
 from typer.testing import CliRunner
 
-from nats_fluent import __version__, check, cli, runtime
+from nats_fluent import __version__, check, cli, demo, runtime
 from nats_fluent.errors import RunFailed
 from nats_fluent.settings import CATALOGUE, Settings
 
@@ -157,6 +157,14 @@ def test_decode_shows_a_record_a_line(invoke, monkeypatch, tmp_path):
     result = invoke("decode", "-", str(file), input=b"bad")
     assert (result.exit_code, result.stdout) == (1, '{"size":3,"name":"é"}\n{"size":4,"name":"é"}\n')
     assert calls == [(b"good", "s", 9), (b"bad", None, 900_000), (b"good", None, 900_000)]
+
+
+def test_demo_hands_over_its_options(invoke, monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(demo, "run_demo", lambda **options: calls.append(options) or 0)
+    assert invoke("demo").exit_code == 0
+    assert invoke("demo", "--count", "3", "--rate", "2", "--conf", str(tmp_path)).exit_code == 0
+    assert calls == [{"count": None, "rate": 5.0, "conf": None}, {"count": 3, "rate": 2.0, "conf": tmp_path}]
 
 
 def test_usage_errors(invoke):
