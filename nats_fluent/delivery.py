@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import NamedTuple
+
+import msgspec
 
 
 class Outcome(Enum):
@@ -21,15 +22,15 @@ class Outcome(Enum):
 Settle = Callable[[Outcome], None]
 
 
-class Delivery(NamedTuple):
-    """One message from NATS.
+class Delivery(msgspec.Struct, frozen=True):
+    r"""One message from NATS.
 
     Attributes:
         topic: the subscription's topic name.
         subject: the message's own subject.
         payload: the message's bytes.
         reply: the reply subject, or an empty string.
-        headers: the header block as it came, ``NATS/1.0\\r\\n...``, or None without headers.
+        headers: the header block as it came, ``NATS/1.0\r\n...``, or None without headers.
         settle: called once with what became of it; None where nobody wants to know.
     """
 

@@ -58,7 +58,7 @@ class RemoteProtocolError(ForwardError):
 
 
 class LocalProtocolError(ForwardError):
-    """This program used a connection in a way that its state does not allow: a bug."""
+    """A connection was used in a way that its state does not allow: a bug of this program."""
 
 
 class HandshakeRefused(ForwardError):  # noqa: N818 - the protocol's word

@@ -1,0 +1,270 @@
+"""msgpack and JSON -> plain values: what every JSON reader takes, as the Go side prints them.
+
+A plain value is a string of valid Unicode, a boolean, None, an integer of 64 bits, a finite float, a list, or a
+dict with string keys. Bytes become base64, times RFC 3339 with all their digits, NaN and the infinities the
+strings ``NaN``, ``Infinity`` and ``-Infinity``, and each byte that is not UTF-8 one U+FFFD, as Go prints it.
+
+Each format has two readers. The fast one is a C or Rust library with a few checks around it, and refuses what it
+cannot turn into plain values; the careful one (msgpack: `nats_fluent.walk`) takes all that Go's codec takes and
+says where and why it stops. Where the fast one has an answer, the careful one has the same.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from base64 import b64encode
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, NoReturn
+
+import msgspec
+import ormsgpack
+
+from nats_fluent.errors import Undecodable
+
+MAX_DEPTH = 900
+"""Containers inside containers. Go's codec stops at 1,024, but CPython's own json reads no more than 994, so a
+record as deep as Go allows would be one that its readers cannot read."""
+
+INT_MIN, INT_MAX = -(2**63), 2**64 - 1
+"""What msgpack and Go's decoder hold as an integer; JSON numbers beyond become floats, as in Go."""
+
+TIMESTAMP = -1
+"""The msgpack extension type of a time."""
+
+_TOO_DEEP = f"JSON nested deeper than {MAX_DEPTH} levels"
+_ESCAPED = re.compile("[\ud800-\udfff]")
+_DAY = 86_400
+_DAYS_TO_EPOCH = 719_468
+"""Days from 0000-03-01 to 1970-01-01, in the proleptic Gregorian calendar."""
+_DATETIME_RANGE = (-62_135_596_800, 253_402_300_799)
+"""Years 1 to 9999 in seconds since 1970: what `datetime` holds."""
+_NS = 1_000_000_000
+
+
+class NotFast(Exception):  # noqa: N818 - a turning, not an error
+    """The fast reader has no answer; the careful one decides."""
+
+
+def fast_msgpack(data: bytes) -> Any:  # noqa: ANN401 - any plain value
+    """Read one msgpack value.
+
+    Raises:
+        NotFast: it is broken, or holds what this reader cannot make plain.
+    """
+    try:
+        value = ormsgpack.unpackb(data, ext_hook=extension)
+    except ValueError:
+        raise NotFast from None
+    # 0xca and 0xcb begin a float, 0xc4 to 0xc6 bytes. They may as well be part of another value: then the slower
+    # way is taken for nothing, with the same result.
+    if (b"\xcb" in data or b"\xca" in data) and _may_hold_odd_float(data):
+        raise NotFast
+    if b"\xc4" in data or b"\xc5" in data or b"\xc6" in data:
+        try:
+            return msgspec.to_builtins(value)
+        except RecursionError:
+            raise NotFast from None
+    return value
+
+
+def _may_hold_odd_float(data: bytes) -> bool:
+    """Whether a NaN or an infinity may be in it: sign, all bits of the exponent set, any mantissa."""
+    return any(head in data for head in (b"\xcb\x7f", b"\xcb\xff", b"\xca\x7f", b"\xca\xff"))
+
+
+def fast_json(data: bytes) -> Any:  # noqa: ANN401 - any plain value
+    """Read one JSON text; integers may be longer than 64 bits, which no encoder takes.
+
+    Raises:
+        NotFast: it is broken, or this reader is stricter than Go's.
+    """
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        raise NotFast from None
+
+
+def careful_json(data: bytes, stage: str) -> tuple[Any, int]:
+    """Read the first JSON value of a text as Go's codec does; what follows it is ignored.
+
+    Raw control characters in strings are taken. NaN, ``+1``, leading zeros and a byte order mark are not JSON and
+    are refused; of these, Go's codec takes leading zeros, which no publisher of a Go library writes.
+
+    Returns:
+        The plain value, and how many characters were replaced by U+FFFD.
+
+    Raises:
+        Undecodable: it is not JSON, or nested deeper than MAX_DEPTH.
+    """
+    text = data.decode("utf-8", "surrogateescape").lstrip(" \t\r\n")
+    replaced = [0]
+    try:
+        value, _ = _JSON.raw_decode(text)
+    except RecursionError:
+        raise Undecodable(stage, _TOO_DEEP) from None
+    except json.JSONDecodeError as error:
+        raise Undecodable(stage, f"not JSON: {error.msg} at character {error.pos} of {len(text)}") from None
+    except ValueError as error:
+        raise Undecodable(stage, f"not JSON: {error}") from None
+    if isinstance(value, str):
+        return whole_text(value, replaced), replaced[0]
+    _make_whole(value, replaced, stage)
+    return value, replaced[0]
+
+
+def _make_whole(value: Any, replaced: list[int], stage: str) -> None:  # noqa: ANN401 - any JSON value
+    """Replace, in place, what is not Unicode in a value that json read, and hold its depth; without recursion."""
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        inside: list[Any] = []
+        for holds in level:
+            if isinstance(holds, dict):
+                for key in [key for key in holds if _ESCAPED.search(key)]:
+                    holds[whole_text(key, replaced)] = holds.pop(key)
+                items: Any = list(holds.items())
+            elif isinstance(holds, list):
+                items = enumerate(holds)
+            else:
+                continue
+            for place, item in items:
+                if isinstance(item, str):
+                    holds[place] = whole_text(item, replaced)
+                elif isinstance(item, dict | list):
+                    inside.append(item)
+        if not inside:
+            return
+        level = inside
+    raise Undecodable(stage, _TOO_DEEP)
+
+
+def whole_text(text: str, replaced: list[int]) -> str:
+    """Put U+FFFD for each lone surrogate, which is how a byte that is not UTF-8 was read; count them."""
+    whole, count = _ESCAPED.subn("\ufffd", text)
+    replaced[0] += count
+    return whole
+
+
+def _json_int(digits: str) -> int | float:
+    if len(digits) <= len("-9223372036854775808"):
+        number = int(digits)
+        if INT_MIN <= number <= INT_MAX:
+            return number
+    return _json_float(digits)
+
+
+def _json_float(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits[:40]} is beyond a double")
+    return number
+
+
+def _json_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number in JSON")
+
+
+_JSON = json.JSONDecoder(
+    strict=False, parse_int=_json_int, parse_float=_json_float, parse_constant=_json_constant
+)
+
+
+def base64(data: bytes) -> str:
+    """Return the bytes in base64, standard alphabet with padding, as Go's encoding/json prints them."""
+    return b64encode(data).decode("ascii")
+
+
+def extension(code: int, data: bytes) -> str | dict[str, Any]:
+    """Return what Go prints for a msgpack extension: a time, or its codec's RawExt for any other type.
+
+    Raises:
+        ValueError: a time of another length than 4, 8 or 12 bytes.
+    """
+    if code == TIMESTAMP:
+        if len(data) == 8:  # noqa: PLR2004 - the form of nearly all times, without a call
+            both = int.from_bytes(data, "big")
+            ns = both >> 34
+            if 0 < ns < _NS:
+                return f"{_seconds_text(both & 0x3_FFFF_FFFF)}.{ns:09d}".rstrip("0") + "Z"
+        return rfc3339(*timestamp(data))
+    return {"Tag": code & 0xFF, "Data": base64(data), "Value": None}
+
+
+def timestamp(data: bytes) -> tuple[int, int]:
+    """Read the bytes of a msgpack timestamp: seconds since 1970 and nanoseconds below 1e9.
+
+    Nanoseconds of 1e9 and more are carried into the seconds, as Go's time.Unix does.
+
+    Raises:
+        ValueError: not 4, 8 or 12 bytes.
+    """
+    match len(data):
+        case 8:
+            both = int.from_bytes(data, "big")
+            seconds, ns = both & 0x3_FFFF_FFFF, both >> 34
+        case 4:
+            return int.from_bytes(data, "big"), 0
+        case 12:
+            seconds = int.from_bytes(data[4:], "big", signed=True)
+            ns = int.from_bytes(data[:4], "big")
+        case other:
+            raise ValueError(f"a time of {other} bytes; 4, 8 or 12 are known")
+    if ns >= _NS:
+        return seconds + ns // _NS, ns % _NS
+    return seconds, ns
+
+
+def rfc3339(seconds: int, ns: int) -> str:
+    """Write a time in UTC as Go's RFC3339Nano: the fraction without trailing zeros, none when it is zero."""
+    if not ns:
+        return _seconds_text(seconds) + "Z"
+    return f"{_seconds_text(seconds)}.{ns:09d}".rstrip("0") + "Z"
+
+
+@lru_cache(maxsize=4096)
+def _seconds_text(seconds: int) -> str:
+    if _DATETIME_RANGE[0] <= seconds <= _DATETIME_RANGE[1]:
+        return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
+    # H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days: years of any size, from March.
+    days, rest = divmod(seconds, _DAY)
+    era, day_of_era = divmod(days + _DAYS_TO_EPOCH, 146_097)
+    year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
+    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    month_from_march = (5 * day_of_year + 2) // 153
+    day = day_of_year - (153 * month_from_march + 2) // 5 + 1
+    month = (month_from_march + 2) % 12 + 1
+    year = year_of_era + era * 400 + (month <= 2)  # noqa: PLR2004 - January and February end the year
+    sign = "-" if year < 0 else ""
+    hours, rest = divmod(rest, 3600)
+    return f"{sign}{abs(year):04d}-{month:02d}-{day:02d}T{hours:02d}:{rest // 60:02d}:{rest % 60:02d}"
+
+
+_RFC3339 = re.compile(
+    r"(\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2})(?:[.,](\d+))?(?:([Zz])|([+-])(\d{2}):(\d{2}))", re.ASCII
+)
+
+
+def parse_rfc3339(text: str) -> int | None:
+    """Return the nanoseconds since 1970 of an RFC 3339 time; digits past the ninth are cut off.
+
+    None where it is not such a time. Years 1 to 9999 only.
+    """
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        return None
+    base, fraction, _, sign, hours, minutes = match.groups()
+    try:
+        seconds = _text_seconds(base)
+    except ValueError:
+        return None
+    if sign:
+        offset = int(hours) * 3600 + int(minutes) * 60
+        seconds += -offset if sign == "+" else offset
+    return seconds * _NS + (int(fraction[:9].ljust(9, "0")) if fraction else 0)
+
+
+@lru_cache(maxsize=4096)
+def _text_seconds(text: str) -> int:
+    return int(datetime.fromisoformat(text.upper()).replace(tzinfo=UTC).timestamp())

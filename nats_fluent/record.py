@@ -1,0 +1,217 @@
+"""Delivery -> record: what the publication says, under the names that outputs use, encoded for a chunk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+import msgspec
+import ormsgpack
+
+from nats_fluent import plain, publication
+from nats_fluent.errors import Undecodable
+
+if TYPE_CHECKING:
+    from nats_fluent import settings
+    from nats_fluent.delivery import Delivery
+    from nats_fluent.publication import Content
+
+OBJECT_IDENTITIES = {
+    "activities": "activity",
+    "external-auditreports": "auditreport",
+    "external-eventlogs": "eventlog",
+    "external-fileaccessreports": "fileaccessreport",
+    "external-flowreports": "flowreport",
+}
+"""What a bare object is, by its topic: the object itself does not say."""
+
+HEAD_BYTES = 65_536
+"""How much of a payload goes out when its record is over the limit: enough to see what it was."""
+
+_EVENT_KEY = ("ID", "namespace")
+_OBJECT_KEY = ("targetID", "processingUnitID", "sourceID", "enforcerID", "namespace", "ID")
+"""The first of these that a bare object has is what it is about, and groups what must stay in order."""
+_NAMESPACE = ("namespace", "processingUnitNamespace", "enforcerNamespace")
+_OBJECT_TIME = ("date", "timestamp")
+_NS = 1_000_000_000
+_ROOM = 4_096
+"""Bytes of an undecodable record besides its payload and subject: names, reason, headers cut to fit."""
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One record, ready for a chunk.
+
+    Attributes:
+        tag: the Fluent tag.
+        time_ns: the event time in nanoseconds since 1970: the publication's own, or that of receipt.
+        packed: the record as a msgpack map of plain values.
+        ack_asked: whether the publisher waits for `ack` on the reply subject.
+        error: why it holds bytes instead of content; empty for a decoded publication.
+        replaced: bytes that were not UTF-8 and are U+FFFD in it.
+    """
+
+    tag: str
+    time_ns: int
+    packed: bytes
+    ack_asked: bool = False
+    error: str = ""
+    replaced: int = 0
+
+
+def undecodable_tag(template: str) -> str:
+    """Return the tag of what cannot be decoded: what the template begins with, then ``undecodable``."""
+    prefix, field, _ = template.partition("{")
+    return f"{prefix}undecodable" if field else f"{template}.undecodable"
+
+
+class Recorder:
+    """Makes records, and gives each an id that no other record of this or another process has.
+
+    Args:
+        settings: tag template and limits.
+        run_id: what tells this process from all others, part of every id.
+    """
+
+    def __init__(self, settings: settings.RecordSettings, run_id: str) -> None:
+        self._template = settings.tag
+        self._undecodable_tag = undecodable_tag(settings.tag)
+        self._max_bytes = settings.max_bytes
+        self._prefix = f"{run_id}-"
+        self._count = 0
+        self._by_topic = not any(
+            field in settings.tag for field in ("{subject}", "{identity}", "{operation}")
+        )
+        self._tags: dict[str, str] = {}
+
+    def record(self, delivery: Delivery, now_ns: int) -> Record:
+        """Decode a delivery and encode its record; one that cannot be decoded becomes a record of its bytes.
+
+        Args:
+            delivery: what a source handed over.
+            now_ns: the time of receipt, for what has no time of its own.
+        """
+        payload = delivery.payload
+        self._count += 1
+        ack_asked = False
+        replaced = 0
+        try:
+            try:
+                envelope = publication.fast_envelope(payload)
+                ack_asked = envelope.response_mode == publication.ACK_ASKED
+                content = publication.fast_content(envelope)
+                tag, time_ns, fields = self._fields(delivery, content, now_ns)
+                packed = ormsgpack.packb(fields)
+            except (plain.NotFast, TypeError):
+                # TypeError: an integer beyond 64 bits, or deeper than the 255 levels that ormsgpack encodes.
+                envelope = publication.careful_envelope(payload)
+                ack_asked = envelope.response_mode == publication.ACK_ASKED
+                content = publication.careful_content(envelope)
+                tag, time_ns, fields = self._fields(delivery, content, now_ns)
+                replaced = content.replaced
+                packed = msgpack.packb(fields)
+        except Undecodable as error:
+            return self._undecodable(delivery, str(error), now_ns, ack_asked=ack_asked)
+        if len(packed) > self._max_bytes:
+            reason = f"the record takes {len(packed)} bytes, over the limit of {self._max_bytes} (record.max_bytes)"
+            return self._undecodable(delivery, reason, now_ns, ack_asked=ack_asked, head=HEAD_BYTES)
+        return Record(tag, time_ns, packed, ack_asked, "", replaced)
+
+    def _fields(self, delivery: Delivery, content: Content, now_ns: int) -> tuple[str, int, dict[str, Any]]:
+        topic, subject = delivery.topic, delivery.subject
+        value, identity, operation = content.value, content.identity, content.operation
+        timestamp, time_ns = content.timestamp, content.time_ns
+        fields: dict[str, Any] = {"topic": topic, "subject": subject}
+        if content.event:
+            entity = value.get("entity")
+            about = entity if type(entity) is dict else {}
+            key = _first(about, _EVENT_KEY)
+        else:
+            about = value
+            identity = OBJECT_IDENTITIES.get(topic, "")
+            operation = value.get("operation", "")
+            key = _first(about, _OBJECT_KEY)
+            timestamp = _first(about, _OBJECT_TIME)
+            time_ns = plain.parse_rfc3339(timestamp) if timestamp else None
+        if identity:
+            fields["identity"] = identity
+        if operation and type(operation) is str:
+            fields["operation"] = operation
+        else:
+            operation = ""
+        namespace = _first(about, _NAMESPACE)
+        if namespace:
+            fields["namespace"] = namespace
+        fields["key"] = f"{identity or topic}/{key}" if key else identity or topic
+        if time_ns is None or time_ns < 0 or timestamp is None:
+            # Before 1970 is a time that nobody set (Go's zero time is in year 1), and Forward has no bytes for it.
+            time_ns = now_ns
+            timestamp = plain.rfc3339(*divmod(now_ns, _NS))
+        fields["timestamp"] = timestamp
+        fields["id"] = f"{self._prefix}{self._count}"
+        if delivery.headers is not None:
+            fields["headers"] = parse_headers(delivery.headers)
+        fields["content"] = value
+        return self._tag(topic, subject, identity, operation), time_ns, fields
+
+    def _tag(self, topic: str, subject: str, identity: str, operation: str) -> str:
+        if self._by_topic:
+            tag = self._tags.get(topic)
+            if tag is None:
+                tag = self._tags[topic] = self._template.format(topic=topic)
+            return tag
+        return self._template.format(
+            topic=topic, subject=subject, identity=identity or "unknown", operation=operation or "none"
+        )
+
+    def _undecodable(
+        self, delivery: Delivery, error: str, now_ns: int, *, ack_asked: bool, head: int | None = None
+    ) -> Record:
+        payload = delivery.payload
+        room = max(self._max_bytes - _ROOM - len(delivery.subject.encode()), 0) // 4 * 3
+        shown = payload[: room if head is None else min(head, room)]
+        fields: dict[str, Any] = {
+            "topic": delivery.topic,
+            "subject": delivery.subject,
+            "key": delivery.topic,
+            "timestamp": plain.rfc3339(*divmod(now_ns, _NS)),
+            "id": f"{self._prefix}{self._count}",
+            "error": error,
+            "size": len(payload),
+            "payload": plain.base64(shown),
+        }
+        if len(shown) < len(payload):
+            fields["truncated"] = True
+        return Record(self._undecodable_tag, now_ns, msgpack.packb(fields), ack_asked, error)
+
+
+def _first(value: dict[str, Any], names: tuple[str, ...]) -> str | None:
+    """Return the first of these fields that is a string and not empty."""
+    for name in names:
+        found = value.get(name)
+        if found and type(found) is str:
+            return found
+    return None
+
+
+def parse_headers(block: bytes) -> dict[str, str | list[str]]:
+    r"""Read a NATS header block: ``NATS/1.0\r\n``, then a line ``Name: value`` each.
+
+    A name that occurs several times has the list of its values. What is not UTF-8 becomes U+FFFD; a line without
+    a colon is left out.
+    """
+    headers: dict[str, str | list[str]] = {}
+    for line in block.split(b"\r\n")[1:]:
+        raw_name, colon, raw_value = line.partition(b":")
+        name = raw_name.strip().decode("utf-8", "replace")
+        if not colon or not name:
+            continue
+        value = raw_value.strip().decode("utf-8", "replace")
+        before = headers.get(name)
+        match before:
+            case None:
+                headers[name] = value
+            case str():
+                headers[name] = [before, value]
+            case list():
+                before.append(value)
+    return headers
