@@ -21,13 +21,12 @@ oldest is closed early, which costs smaller chunks and loses nothing."""
 class _Open:
     """A chunk that is being filled."""
 
-    __slots__ = ("charge", "entries", "opened", "settles", "size", "undecodable")
+    __slots__ = ("entries", "opened", "settles", "size", "undecodable")
 
     def __init__(self, opened: float) -> None:
         self.opened = opened
         self.entries: list[bytes] = []
         self.size = 0
-        self.charge = 0
         self.undecodable = 0
         self.settles: list[tuple[Settle, Outcome]] = []
 
@@ -53,7 +52,6 @@ class Batcher:
         tag: str,
         entry: bytes,
         now: float,
-        charge: int = 0,
         settle: Settle | None = None,
         undecodable: bool = False,  # noqa: FBT001, FBT002 - by position: this runs once for each publication
     ) -> None:
@@ -63,27 +61,27 @@ class Batcher:
             tag: the Fluent tag.
             entry: msgpack of ``[time, record]``.
             now: seconds on a clock that never goes back.
-            charge: bytes of the memory budget that it holds.
             settle: called once with what became of it.
             undecodable: whether the record is for a payload that could not be decoded.
         """
         chunk = self._open.get(tag)
-        if chunk is not None and chunk.size + len(entry) > self._max_bytes:
+        size = len(entry)
+        if chunk is not None and chunk.size + size > self._max_bytes:
             self._close(tag)
             chunk = None
         if chunk is None:
             if len(self._open) >= MAX_OPEN_TAGS:
                 self._close(next(iter(self._open)))
             chunk = self._open[tag] = _Open(now)
-        chunk.entries.append(entry)
-        chunk.size += len(entry)
-        chunk.charge += charge
+        entries = chunk.entries
+        entries.append(entry)
+        chunk.size += size
         if undecodable:
             chunk.undecodable += 1
         if settle is not None:
             outcome = Outcome.UNDECODABLE if undecodable else Outcome.DELIVERED
             chunk.settles.append((settle, outcome))
-        if len(chunk.entries) >= self._max_records or chunk.size >= self._max_bytes:
+        if len(entries) >= self._max_records or chunk.size >= self._max_bytes:
             self._close(tag)
 
     @property
@@ -117,7 +115,6 @@ class Batcher:
                 tag=tag,
                 entries=b"".join(chunk.entries),
                 count=len(chunk.entries),
-                charge=chunk.charge,
                 undecodable=chunk.undecodable,
                 settles=tuple(chunk.settles),
             )

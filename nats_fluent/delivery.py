@@ -50,12 +50,11 @@ class Chunk:
         tag: the Fluent tag of every record in it.
         entries: the msgpack of each ``[time, record]``, one after the other.
         count: how many records.
-        charge: bytes of the memory budget that it holds until it is settled.
         undecodable: how many of the records are for payloads that could not be decoded.
         settles: what to call when it is settled, with the outcome to name for DELIVERED.
     """
 
-    __slots__ = ("charge", "count", "entries", "id", "settles", "tag", "undecodable")
+    __slots__ = ("count", "entries", "id", "settles", "tag", "undecodable")
 
     def __init__(
         self,
@@ -64,7 +63,6 @@ class Chunk:
         tag: str,
         entries: bytes,
         count: int,
-        charge: int = 0,
         undecodable: int = 0,
         settles: tuple[tuple[Settle, Outcome], ...] = (),
     ) -> None:
@@ -72,7 +70,6 @@ class Chunk:
         self.tag = tag
         self.entries = entries
         self.count = count
-        self.charge = charge
         self.undecodable = undecodable
         self.settles = settles
 

@@ -27,8 +27,8 @@ DELIVERY_BYTES = 512
 """What a waiting delivery costs besides its payload: the tuple, the strings, the object headers (measured with
 tracemalloc on CPython 3.11: 390 to 480 bytes)."""
 
-SLICE = 32
-"""Deliveries that are worked on before the loop goes round: about 0.4 ms, so that reading from NATS is not held up,
+SLICE = 64
+"""Deliveries that are worked on before the loop goes round: about 0.6 ms, so that reading from NATS is not held up,
 and goes first when both have work: the server keeps for a slow reader what fits its buffer, then cuts it off."""
 
 
@@ -81,7 +81,7 @@ class Pipeline:
 
     def settled(self, chunk: Chunk, outcome: Outcome) -> None:
         """Account for a chunk that the log shipper acknowledged, and tell who waits for its records."""
-        self.held_bytes -= chunk.charge
+        self.held_bytes -= len(chunk.entries)
         if outcome is Outcome.DELIVERED:
             self.account.delivered += chunk.count
             self.account.delivered_undecodable += chunk.undecodable
@@ -125,19 +125,20 @@ class Pipeline:
         """Put a slice of the inbox into chunks; return the reply subjects that wait for an `ack`."""
         inbox, account, record, add = self._inbox, self.account, self._recorder.record, self._batcher.add
         asks = []
+        grown = 0
         for _ in range(min(len(inbox), SLICE)):
             delivery = inbox.popleft()
             made = record(delivery, now_ns)
             encoded = entry(made.time_ns, made.packed)
-            size = len(encoded)
-            self.held_bytes += size - len(delivery.payload) - DELIVERY_BYTES
+            grown += len(encoded) - len(delivery.payload) - DELIVERY_BYTES
             if made.error:
                 account.undecodable += 1
             if made.replaced:
                 account.replaced_bytes += made.replaced
             if made.ack_asked and delivery.reply:
                 asks.append(delivery.reply)
-            add(made.tag, encoded, now, size, delivery.settle, made.error != "")
+            add(made.tag, encoded, now, delivery.settle, made.error != "")
+        self.held_bytes += grown
         self._batcher.expire(now)
         return asks
 

@@ -129,10 +129,11 @@ def fast_content(envelope: Envelope) -> Content:
         entity = ""
     text = time_ns = None
     if event.timestamp is not None:
+        raw: bytes = event.timestamp.data  # type: ignore[assignment] # bytes, of a decoder
         if event.timestamp.code != plain.TIMESTAMP:
             raise plain.NotFast
         try:
-            seconds, ns = plain.timestamp(bytes(event.timestamp.data))
+            seconds, ns = plain.timestamp(raw)
         except ValueError:
             raise plain.NotFast from None
         text, time_ns = plain.rfc3339(seconds, ns), seconds * 1_000_000_000 + ns

@@ -32,6 +32,7 @@ _EVENT_KEY = ("ID", "namespace")
 _OBJECT_KEY = ("targetID", "processingUnitID", "sourceID", "enforcerID", "namespace", "ID")
 """The first of these that a bare object has is what it is about, and groups what must stay in order."""
 _NAMESPACE = ("namespace", "processingUnitNamespace", "enforcerNamespace")
+_OBJECT_OPERATION = ("operation",)
 _OBJECT_TIME = ("date", "timestamp")
 _NS = 1_000_000_000
 _ROOM = 4_096
@@ -117,32 +118,30 @@ class Recorder:
         return Record(tag, time_ns, packed, ack_asked, "", replaced)
 
     def _fields(self, delivery: Delivery, content: Content, now_ns: int) -> tuple[str, int, dict[str, Any]]:
-        topic, subject = delivery.topic, delivery.subject
-        value, identity, operation = content.value, content.identity, content.operation
-        timestamp, time_ns = content.timestamp, content.time_ns
+        topic, subject, value = delivery.topic, delivery.subject, content.value
         fields: dict[str, Any] = {"topic": topic, "subject": subject}
         if content.event:
             entity = value.get("entity")
             about = entity if type(entity) is dict else {}
+            identity, operation = content.identity, content.operation
+            timestamp, time_ns = content.timestamp, content.time_ns
             key = _first(about, _EVENT_KEY)
         else:
             about = value
             identity = OBJECT_IDENTITIES.get(topic, "")
-            operation = value.get("operation", "")
-            key = _first(about, _OBJECT_KEY)
+            operation = _first(about, _OBJECT_OPERATION)
             timestamp = _first(about, _OBJECT_TIME)
             time_ns = plain.parse_rfc3339(timestamp) if timestamp else None
+            key = _first(about, _OBJECT_KEY)
         if identity:
             fields["identity"] = identity
-        if operation and type(operation) is str:
+        if operation:
             fields["operation"] = operation
-        else:
-            operation = ""
         namespace = _first(about, _NAMESPACE)
         if namespace:
             fields["namespace"] = namespace
         fields["key"] = f"{identity or topic}/{key}" if key else identity or topic
-        if time_ns is None or time_ns < 0 or timestamp is None:
+        if time_ns is None or time_ns < 0:
             # Before 1970 is a time that nobody set (Go's zero time is in year 1), and Forward has no bytes for it.
             time_ns = now_ns
             timestamp = plain.rfc3339(*divmod(now_ns, _NS))
@@ -155,10 +154,7 @@ class Recorder:
 
     def _tag(self, topic: str, subject: str, identity: str, operation: str) -> str:
         if self._by_topic:
-            tag = self._tags.get(topic)
-            if tag is None:
-                tag = self._tags[topic] = self._template.format(topic=topic)
-            return tag
+            return self._tags.get(topic) or self._tags.setdefault(topic, self._template.format(topic=topic))
         return self._template.format(
             topic=topic, subject=subject, identity=identity or "unknown", operation=operation or "none"
         )
@@ -184,13 +180,13 @@ class Recorder:
         return Record(self._undecodable_tag, now_ns, msgpack.packb(fields), ack_asked, error)
 
 
-def _first(value: dict[str, Any], names: tuple[str, ...]) -> str | None:
-    """Return the first of these fields that is a string and not empty."""
+def _first(value: dict[str, Any], names: tuple[str, ...]) -> str:
+    """Return the first of these fields that is a string and not empty, or an empty string."""
     for name in names:
         found = value.get(name)
         if found and type(found) is str:
             return found
-    return None
+    return ""
 
 
 def parse_headers(block: bytes) -> dict[str, str | list[str]]:
