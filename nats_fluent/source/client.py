@@ -87,6 +87,11 @@ class Client(NatsClient):
             return writer is not None and writer.get_extra_info("ssl_object") is not None
         return bool(getattr(transport, "_using_tls", False))
 
+    @property
+    def _writable(self) -> bool:
+        writer = self._transport._io_writer if isinstance(self._transport, TcpTransport) else None  # noqa: SLF001
+        return self.is_connected and writer is not None and not writer.is_closing()
+
     async def finish(self, subscription: Subscription) -> None:
         """End the subscription; what was already received still reaches its callback.
 
@@ -123,10 +128,14 @@ class Client(NatsClient):
         # whose TLS handshake failed (it waits for a protocol that start_tls has replaced).
         try:
             await super()._process_connect_init()
-        except BaseException:
+        except BaseException as error:
             transport, self._transport = self._transport, None
             if transport is not None:
                 transport.close()  # type: ignore[no-untyped-call]
+            if isinstance(
+                error, RuntimeError
+            ):  # uvloop's word for a write to a socket that the server closed
+                raise ConnectionResetError from error
             raise
 
     async def _process_headers(self, headers: bytes) -> Headers | None:
@@ -136,10 +145,24 @@ class Client(NatsClient):
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:  # noqa: FBT001, FBT002 - nats-py's own
         self.closing = True
+        if not self._writable:
+            # uvloop raises RuntimeError for a write to a closed socket, which would end this half-way.
+            self._pending.clear()
+            self._pending_data_size = 0
         try:
             await super()._close(status, do_cbs)
         finally:
             self.closing = False
+
+    async def _flush_pending(self, force_flush: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - nats-py's own
+        # Without its flusher, which a failed write ends, nats-py writes here. That the connection is gone is for
+        # the read loop to notice, not for whoever publishes. RuntimeError is uvloop's, as above.
+        try:
+            return await super()._flush_pending(force_flush)
+        except (OSError, RuntimeError):
+            flushed = asyncio.get_running_loop().create_future()
+            flushed.set_result(None)
+            return flushed
 
     async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
         # nats-py writes PING ahead of the commands that wait to be written. The answer then says nothing

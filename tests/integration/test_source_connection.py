@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from programs import NatsServer, free_port, started
-from taking import Taking, capturing_log, publish_raw, publisher, settings_for, taking, until
+from taking import (
+    Taking,
+    capturing_log,
+    publish_raw,
+    publisher,
+    settings_for,
+    taking,
+    until,
+)
 
 from nats_fluent.errors import SourceError
 from nats_fluent.options import Secret, Topic
@@ -278,6 +286,20 @@ async def test_a_read_loop_that_dies_is_a_lost_connection(nats_server: NatsServe
         await publish(nats_server, "activities", b"x")
         await taken.wait_for(1)
         assert taken.payloads == [b"x"]
+
+
+async def test_to_acknowledge_on_a_connection_that_is_gone_raises_nothing(nats_server: NatsServer) -> None:
+    async with taking(settings_for(nats_server, ping_interval=0.2), "activities") as taken:
+        client = taken.source._connection.client
+        client._flusher_task.cancel()  # as after a write that failed
+        client._reading_task.cancel()  # as if it had not noticed yet
+        client._transport._io_writer.transport.abort()
+        await asyncio.sleep(0.05)
+        assert client.is_connected
+        await taken.source.acknowledge("activities")
+        await taken.wait_log("connected to NATS", 2)
+        await publish(nats_server, "activities", b"x")
+        await until(lambda: b"x" in taken.payloads, what="taking messages again")
 
 
 async def test_a_source_can_be_closed_while_it_tries_to_connect(tmp_path: Path) -> None:
