@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 from programs import FluentBit, NatsServer, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+# A busy machine is no reason to fail.
+hypothesis.settings.register_profile("nats-fluent", deadline=None)
+hypothesis.settings.load_profile("nats-fluent")
 
 
 @pytest.fixture
