@@ -1,0 +1,88 @@
+"""Values for hypothesis: what a publication may hold, and bytes that are nearly one."""
+
+from __future__ import annotations
+
+from building import Ext, Raw, Text, Time, bare, envelope, event, publication
+from hypothesis import strategies as st
+
+# A surrogate is no character: no encoder writes one.
+texts = st.text(st.characters(codec="utf-8"), max_size=40)
+finite = st.floats(allow_nan=False, allow_infinity=False)
+integers = st.integers(-(2**63), 2**64 - 1) | st.sampled_from(
+    [
+        sign * (2**bits) + off
+        for bits in (5, 7, 8, 15, 16, 31, 32, 53, 62)
+        for sign in (1, -1)
+        for off in (-1, 0)
+    ]
+)
+scalars = st.none() | st.booleans() | integers | finite | texts
+
+
+def nested(leaves, *, keys=texts):
+    return st.recursive(
+        leaves,
+        lambda inner: st.lists(inner, max_size=5) | st.dictionaries(keys, inner, max_size=5),
+        max_leaves=20,
+    )
+
+
+plain_values = nested(scalars)
+plain_maps = st.dictionaries(texts, plain_values, max_size=6)
+
+times = st.builds(Time, st.integers(-(2**40), 2**40), st.integers(0, 10**9 - 1))
+odd_scalars = (
+    scalars
+    | st.floats()
+    | st.binary(max_size=40)
+    | st.builds(Text, st.binary(max_size=40))
+    | times
+    | st.builds(Ext, st.integers(-128, 127), st.binary(max_size=20))
+    | st.builds(
+        Raw, st.sampled_from([b"\xc1", b"\xca\x7f\xc0\x00\x00", b"\xca\x3f\x80\x00\x00", b"\xcd\x00\x01"])
+    )
+)
+odd_keys = texts | st.builds(Text, st.binary(max_size=20))
+odd_maps = st.dictionaries(odd_keys, nested(odd_scalars, keys=odd_keys), max_size=6)
+"""What Go's codec writes, and some of what only others write."""
+
+topics = st.sampled_from(["squall-events", "activities", "external-flowreports", "other"])
+encodings = st.sampled_from(["application/msgpack", "application/json"])
+
+
+@st.composite
+def publications(draw):
+    """Payloads as the Go libraries make them, of anything."""
+    kind = draw(st.sampled_from(["event", "JSON event", "object", "JSON object", "mixed"]))
+    topic = draw(topics)
+    match kind:
+        case "event":
+            return publication(draw(odd_maps), topic, ext=draw(st.booleans()), time=draw(st.none() | times))
+        case "JSON event":
+            time = draw(
+                st.none() | st.sampled_from(["2019-06-12T14:38:02.5-07:00", "0001-01-01T00:00:00Z", "x"])
+            )
+            return publication(draw(plain_maps), topic, encoding="application/json", time=time)
+        case "object":
+            return bare(draw(odd_maps), topic)
+        case "JSON object":
+            return bare(draw(plain_maps), topic, encoding="application/json")
+    return envelope(event(draw(plain_maps), encoding=draw(encodings)), topic, encoding=draw(encodings))
+
+
+@st.composite
+def mutated(draw, payloads):
+    """Payloads with some bytes flipped, inserted and deleted."""
+    payload = bytearray(draw(payloads))
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, max(len(payload) - 1, 0)))
+        match draw(st.sampled_from(["flip", "insert", "delete", "cut"])):
+            case "flip" if payload:
+                payload[at] = draw(st.integers(0, 255))
+            case "insert":
+                payload[at:at] = draw(st.binary(min_size=1, max_size=4))
+            case "delete":
+                del payload[at : at + draw(st.integers(1, 4))]
+            case "cut":
+                del payload[at:]
+    return bytes(payload)
