@@ -208,6 +208,6 @@ def parse_headers(block: bytes) -> dict[str, str | list[str]]:
                 headers[name] = value
             case str():
                 headers[name] = [before, value]
-            case list():
+            case _:
                 before.append(value)
     return headers
