@@ -1,0 +1,151 @@
+"""What of the runtime needs no server: exit codes, ids, signals, and one payload at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gc
+import re
+import signal
+import time
+
+import pytest
+from building import Time, bare, envelope, event, publication
+from judging import vectors
+
+from nats_fluent import runtime
+from nats_fluent.options import Topic
+from nats_fluent.runtime import Summary, decode_payload, new_chunk_id, new_run_id
+from nats_fluent.settings import RecordSettings, Settings
+
+
+def summary(**changes):
+    whole = {"received": {"t": 3}, "delivered": 3, "undecodable": 0, "dropped": {}, "left": 0}
+    return Summary(**(whole | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({}, 0),
+        ({"undecodable": 3}, 0),
+        ({"dropped": {"t": 1}, "delivered": 2}, 0),
+        ({"left": 1, "delivered": 2}, 1),
+        ({"failure": "it broke"}, 1),
+    ],
+)
+def test_exit_codes(changes, code):
+    assert summary(**changes).exit_code == code
+
+
+def test_run_ids():
+    ids = {new_run_id() for _ in range(100)}
+    assert len(ids) == 100
+    assert all(re.fullmatch("[a-z2-7]{8}", run_id) for run_id in ids)
+
+
+def test_chunk_ids():
+    ids = {new_chunk_id() for _ in range(100)}
+    assert len(ids) == 100
+    assert {len(base64.b64decode(chunk_id, validate=True)) for chunk_id in ids} == {16}
+
+
+def test_the_collector_is_tuned():
+    before = gc.get_threshold()
+    try:
+        runtime.tune_collector()
+        assert gc.get_threshold()[0] >= 10 * 700
+        assert gc.get_freeze_count() > 1000
+        assert gc.isenabled()
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_the_first_signal_stops_and_the_second_does_what_it_always_did(number):
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    assert before[signal.SIGTERM] == signal.SIG_DFL
+    stop = asyncio.Event()
+    with runtime.stopped_by_signals(stop):
+        assert not stop.is_set()
+        signal.raise_signal(number)
+        await asyncio.wait_for(stop.wait(), 10)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+
+
+async def test_without_a_signal_all_is_as_before():
+    stop = asyncio.Event()
+    with pytest.raises(KeyError), runtime.stopped_by_signals(stop):
+        raise KeyError
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert not stop.is_set()
+
+
+# One payload
+
+
+def decoded(payload, subject=None, **settings):
+    return decode_payload(payload, subject=subject, settings=Settings(**settings))
+
+
+def test_a_payload_on_its_own():
+    record, decodable = decoded(publication({"ID": "1"}))
+    assert decodable
+    assert re.fullmatch("[a-z2-7]{8}-1", record.pop("id"))
+    assert record == {
+        "topic": "squall-events",
+        "subject": "squall-events",
+        "identity": "enforcer",
+        "operation": "update",
+        "key": "enforcer/1",
+        "timestamp": "2019-06-12T21:38:02.268588Z",
+        "content": {
+            "encoding": "application/msgpack",
+            "entity": {"ID": "1"},
+            "identity": "enforcer",
+            "timestamp": "2019-06-12T21:38:02.268588Z",
+            "type": "update",
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("named", "subject", "topic"),
+    [
+        (None, "squall-events", "squall-events"),
+        ("events.enforcer", "events.enforcer", "all"),
+        ("other", "other", "other"),
+        ("a.b", "a.b", "a.b"),
+    ],
+)
+def test_subject_and_topic(named, subject, topic):
+    topics = (Topic("squall-events", "squall-events"), Topic("events.>", "all"))
+    record, _ = decoded(publication({}), named, topics=topics)
+    assert (record["subject"], record["topic"]) == (subject, topic)
+
+
+def test_a_publication_that_does_not_say_where_it_went():
+    record, decodable = decoded(envelope(event({}), ""))
+    assert decodable
+    assert (record["subject"], record["topic"]) == ("unknown", "unknown")
+
+
+def test_what_has_no_time_has_that_of_now():
+    before = time.time_ns() // 10**9
+    record, _ = decoded(bare({"date": Time(-5)}, "activities"))
+    assert record["timestamp"][:4] == time.strftime("%Y", time.gmtime(before))
+
+
+def test_a_payload_that_cannot_be_decoded():
+    record, decodable = decoded(b"junk", "activities")
+    assert not decodable
+    assert (record["topic"], record["payload"]) == ("activities", "anVuaw==")
+
+
+def test_the_limit_of_a_record_holds_here_too():
+    vector = vectors()["2024/good/event_enforcer_update"]
+    record, decodable = decoded(vector.payload, record=RecordSettings(max_bytes=1000))
+    assert not decodable
+    assert "over the limit of 1000" in record["error"]
