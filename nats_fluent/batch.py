@@ -99,7 +99,10 @@ class Batcher:
     def expire(self, now: float) -> None:
         """Move what has been open for as long as it may linger to `ready`."""
         limit = now - self._linger
-        for tag in [tag for tag, chunk in self._open.items() if chunk.opened <= limit]:
+        while self._open:
+            tag, oldest = next(iter(self._open.items()))
+            if oldest.opened > limit:
+                return
             self._close(tag)
 
     def flush(self) -> None:

@@ -128,14 +128,12 @@ def fast_content(envelope: Envelope) -> Content:
     elif entity is not None:
         entity = ""
     text = time_ns = None
-    if event.timestamp is not None:
-        raw: bytes = event.timestamp.data  # type: ignore[assignment] # bytes, of a decoder
-        if event.timestamp.code != plain.TIMESTAMP:
+    when = event.timestamp
+    if when is not None:
+        stamp: bytes = when.data  # type: ignore[assignment] # a decoder gives bytes
+        if when.code != plain.TIMESTAMP or len(stamp) not in plain.TIMESTAMP_SIZES:
             raise plain.NotFast
-        try:
-            seconds, ns = plain.timestamp(raw)
-        except ValueError:
-            raise plain.NotFast from None
+        seconds, ns = plain.timestamp(stamp)
         text, time_ns = plain.rfc3339(seconds, ns), seconds * 1_000_000_000 + ns
     value = {
         "encoding": event.encoding,

@@ -28,7 +28,6 @@ OBJECT_IDENTITIES = {
 HEAD_BYTES = 65_536
 """How much of a payload goes out when its record is over the limit: enough to see what it was."""
 
-_EVENT_KEY = ("ID", "namespace")
 _OBJECT_KEY = ("targetID", "processingUnitID", "sourceID", "enforcerID", "namespace", "ID")
 """The first of these that a bare object has is what it is about, and groups what must stay in order."""
 _NAMESPACE = ("namespace", "processingUnitNamespace", "enforcerNamespace")
@@ -118,14 +117,14 @@ class Recorder:
         return Record(tag, time_ns, packed, ack_asked, "", replaced)
 
     def _fields(self, delivery: Delivery, content: Content, now_ns: int) -> tuple[str, int, dict[str, Any]]:
-        topic, subject, value = delivery.topic, delivery.subject, content.value
-        fields: dict[str, Any] = {"topic": topic, "subject": subject}
+        topic, value = delivery.topic, content.value
         if content.event:
             entity = value.get("entity")
             about = entity if type(entity) is dict else {}
             identity, operation = content.identity, content.operation
             timestamp, time_ns = content.timestamp, content.time_ns
-            key = _first(about, _EVENT_KEY)
+            key = about.get("ID")
+            namespace = about.get("namespace")
         else:
             about = value
             identity = OBJECT_IDENTITIES.get(topic, "")
@@ -133,28 +132,41 @@ class Recorder:
             timestamp = _first(about, _OBJECT_TIME)
             time_ns = plain.parse_rfc3339(timestamp) if timestamp else None
             key = _first(about, _OBJECT_KEY)
-        if identity:
-            fields["identity"] = identity
-        if operation:
-            fields["operation"] = operation
-        namespace = _first(about, _NAMESPACE)
-        if namespace:
-            fields["namespace"] = namespace
-        fields["key"] = f"{identity or topic}/{key}" if key else identity or topic
+            namespace = _first(about, _NAMESPACE)
+        if not key or type(key) is not str:
+            key = _first(about, _NAMESPACE)
         if time_ns is None or time_ns < 0:
             # Before 1970 is a time that nobody set (Go's zero time is in year 1), and Forward has no bytes for it.
             time_ns = now_ns
             timestamp = plain.rfc3339(*divmod(now_ns, _NS))
-        fields["timestamp"] = timestamp
-        fields["id"] = f"{self._prefix}{self._count}"
+        name = identity or topic
+        fields: dict[str, Any] = {
+            "topic": topic,
+            "subject": delivery.subject,
+            "identity": identity,
+            "operation": operation,
+            "namespace": namespace,
+            "key": f"{name}/{key}" if key else name,
+            "timestamp": timestamp,
+            "id": f"{self._prefix}{self._count}",
+            "content": value,
+        }
+        if not identity:
+            del fields["identity"]
+        if not operation:
+            del fields["operation"]
+        if not namespace or type(namespace) is not str:
+            del fields["namespace"]
         if delivery.headers is not None:
             fields["headers"] = parse_headers(delivery.headers)
-        fields["content"] = value
-        return self._tag(topic, subject, identity, operation), time_ns, fields
+        return self._tag(topic, delivery.subject, identity, operation), time_ns, fields
 
     def _tag(self, topic: str, subject: str, identity: str, operation: str) -> str:
+        tag = self._tags.get(topic)
+        if tag is not None:
+            return tag
         if self._by_topic:
-            return self._tags.get(topic) or self._tags.setdefault(topic, self._template.format(topic=topic))
+            return self._tags.setdefault(topic, self._template.format(topic=topic))
         return self._template.format(
             topic=topic, subject=subject, identity=identity or "unknown", operation=operation or "none"
         )

@@ -24,13 +24,14 @@ import structlog
 import uvloop
 
 from nats_fluent.delivery import Delivery
+from nats_fluent.drops import Drops
 from nats_fluent.errors import NatsFluentError
 from nats_fluent.options import bare_subject, overlap
 from nats_fluent.pipeline import Pipeline
 from nats_fluent.publication import published_to
 from nats_fluent.record import Recorder
 from nats_fluent.sink import open_sink
-from nats_fluent.source.core import CoreSource, Drops
+from nats_fluent.source.core import CoreSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -51,7 +52,7 @@ class Summary(NamedTuple):
         received: publications by topic.
         delivered: records that the log shipper acknowledged.
         undecodable: those of them that hold bytes instead of content.
-        dropped: publications by subject that were lost because this process was too slow or its budget full.
+        dropped: publications by subject that were lost because the memory budget was full.
         left: records that were not acknowledged when the time to stop was up.
         failure: why the run ended on its own; empty when it was told to stop.
     """
@@ -220,14 +221,11 @@ class Service:
         return ""
 
     def _summary(self, failure: str) -> Summary:
-        dropped = dict(self._source.dropped)
-        for subject, count in self._drops.counts.items():
-            dropped[subject] = dropped.get(subject, 0) + count
         return Summary(
             received=dict(self.account.received),
             delivered=self.account.delivered,
             undecodable=self.account.delivered_undecodable,
-            dropped=dropped,
+            dropped=dict(self._drops.counts),
             left=self.account.held,
             failure=failure,
         )

@@ -93,16 +93,6 @@ class NatsSettings(msgspec.Struct, frozen=True, kw_only=True):
     ping_interval: Annotated[
         float, Say(DURATION, "Time between pings; a server that left two unanswered is given up.")
     ] = 15.0
-    pending_messages: Annotated[
-        int,
-        Say(
-            options.whole(1, 10_000_000),
-            "Messages that may wait in the NATS client; more are lost and counted.",
-        ),
-    ] = 65_536
-    pending_bytes: Annotated[
-        int, Say(SIZE, "Payload bytes that may wait in the NATS client; more are lost and counted.")
-    ] = 64 << 20
 
 
 class FluentSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,30 +16,20 @@ from nats.aio.transport import TcpTransport
 from nats.protocol.parser import PERMISSIONS_ERR
 
 from nats_fluent.errors import SourceError
+from nats_fluent.source.parser import FrameParser
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nats.aio.client import Srv
+    from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
+
+    from nats_fluent.source.parser import Taker
 
 
 COMPLAINT_EXPLAINS = 5.0
 """Seconds for which a complaint of the server is taken for the reason why the connection ended."""
-
-
-class Headers(dict[str, str]):
-    r"""A message's headers as nats-py reads them (the last value per name), and as they came.
-
-    Attributes:
-        raw: the header block, ``NATS/1.0\r\n...\r\n\r\n``, with every value of a repeated header.
-    """
-
-    __slots__ = ("raw",)
-
-    def __init__(self, parsed: dict[str, str], raw: bytes) -> None:
-        super().__init__(parsed)
-        self.raw = raw
 
 
 class ServerComplaint(errors.Error):
@@ -67,6 +57,7 @@ class Client(NatsClient):
         self.lost: Exception | None = None
         self.closing = False
         self._complaint: tuple[ServerComplaint, float] | None = None
+        self._ps: FrameParser = FrameParser(self)
 
     @property
     def server(self) -> str:
@@ -92,11 +83,19 @@ class Client(NatsClient):
         writer = self._transport._io_writer if isinstance(self._transport, TcpTransport) else None  # noqa: SLF001
         return self.is_connected and writer is not None and not writer.is_closing()
 
-    async def finish(self, subscription: Subscription) -> None:
-        """End the subscription; what was already received still reaches its callback.
+    async def take(self, subject: str, queue: str, taker: Taker) -> Subscription:
+        """Subscribe in a queue group; `taker` is called with each message as it is read.
 
-        A connection that is down, or is lost meanwhile, cannot say which messages are still on their way:
-        then it is what nats-py holds, and a later reconnect does not subscribe again.
+        It must not block: while it runs nothing is read. What it raises is fatal.
+        """
+        self._ps.takers[self._sid + 1] = taker  # subscribe() numbers it before a message can come
+        return await self.subscribe(subject, queue=queue, cb=_no_callback)
+
+    async def finish(self, subscription: Subscription) -> None:
+        """End the subscription; what was already received still reaches its taker.
+
+        A connection that is down, or is lost meanwhile, cannot say which messages are still on their way; a later
+        reconnect does not subscribe again.
         """
         if self.is_connected:
             try:
@@ -106,8 +105,6 @@ class Client(NatsClient):
             else:
                 return
         self._remove_sub(subscription._id)  # noqa: SLF001 - or the reconnect subscribes again
-        while subscription.pending_msgs:  # noqa: ASYNC110 - nats-py has no event for it
-            await asyncio.sleep(0)
         subscription._stop_processing()  # noqa: SLF001 - its task would wait for ever
 
     def _connect_command(self) -> bytes:
@@ -137,11 +134,6 @@ class Client(NatsClient):
             ):  # uvloop's word for a write to a socket that the server closed
                 raise ConnectionResetError from error
             raise
-
-    async def _process_headers(self, headers: bytes) -> Headers | None:
-        if not headers:
-            return None
-        return Headers(await super()._process_headers(headers) or {}, headers)
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:  # noqa: FBT001, FBT002 - nats-py's own
         self.closing = True
@@ -210,6 +202,10 @@ class Client(NatsClient):
             await super()._attempt_reconnect()
         except Exception as error:  # noqa: BLE001 - handed to the owner, who ends the source with it
             self._fatal(error)
+
+
+async def _no_callback(_message: Msg) -> None:
+    """Stand where nats-py wants a callback; `Client.take` leaves nothing for it."""
 
 
 async def end(task: asyncio.Task[Any]) -> None:

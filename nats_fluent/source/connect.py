@@ -22,7 +22,7 @@ from nats_fluent.source.client import Client, end
 from nats_fluent.source.tls import tls_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from structlog.typing import FilteringBoundLogger
 
@@ -64,7 +64,6 @@ class Connection:
     Args:
         settings: where NATS is and who we are.
         subjects: what will be subscribed to, to name it as it was written when the server denies it.
-        dropped: called with the subject of each message that nats-py drops for want of room.
         log: one line per change of state goes there.
 
     Attributes:
@@ -77,12 +76,10 @@ class Connection:
         settings: NatsSettings,
         *,
         subjects: Sequence[str],
-        dropped: Callable[[str], None],
         log: FilteringBoundLogger,
     ) -> None:
         self._settings = settings
         self._subjects = {subject.lower(): subject for subject in subjects}
-        self._dropped = dropped
         self._log = log
         self._tls = tls_context(settings)
         self.client = Client(require_tls=self._tls is not None, fatal=self.fail)
@@ -191,10 +188,8 @@ class Connection:
             self.fail(bug)
 
     def _note(self, error: Exception) -> None:
-        if isinstance(error, errors.SlowConsumerError):
-            self._dropped(error.subject)
-        elif not isinstance(error, errors.Error | OSError | TimeoutError):
-            self.fail(error)  # a subscription's callback raised: its message is lost
+        if not isinstance(error, errors.Error | OSError | TimeoutError):
+            self.fail(error)
         elif self.client.closing:
             pass
         elif not self._up:

@@ -1,13 +1,12 @@
 """Core NATS: subscriptions in a queue group, each message once and at most once.
 
-Core NATS cannot be slowed down. What this process cannot take in time is dropped by nats-py when its own
-bounded queue is full; each such message is counted, per subject.
+Core NATS cannot be slowed down: each message is handed on as it is read, and whoever takes it bounds what waits.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import structlog
 from nats import errors
@@ -18,86 +17,20 @@ from nats_fluent.source.client import end
 from nats_fluent.source.connect import Connection, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
     from structlog.typing import FilteringBoundLogger
 
     from nats_fluent.options import Topic
     from nats_fluent.settings import NatsSettings
-    from nats_fluent.source.client import Headers
-
-COUNTED_SUBJECTS = 1000
-"""Subjects whose drops are counted on their own; a wildcard can match any number of them."""
-
-OTHER = "other"
-"""Under which the drops of all further subjects are counted."""
-
-NAMED_SUBJECTS = 20
-"""Subjects that one line of the log names."""
-
-QUIET = 1.0
-"""Seconds between two lines about drops."""
+    from nats_fluent.source.parser import Taker
 
 ACK = b"ack"
 """What a publisher that asked for an acknowledgement waits for; any other answer is an error to it."""
 
 ACK_BACKLOG = 1024 * 1024
 """Bytes that may wait to be sent; nats-py stops the caller at twice that."""
-
-
-class Drops:
-    """Counts what was dropped, per subject, and says so at most once a second.
-
-    Args:
-        log: where it is said.
-
-    Attributes:
-        counts: messages dropped since the start, per subject; at most `COUNTED_SUBJECTS` of them and `OTHER`.
-    """
-
-    def __init__(self, log: FilteringBoundLogger) -> None:
-        self.counts: dict[str, int] = {}
-        self._log = log
-        self._unsaid: dict[str, int] = {}
-        self._timer: asyncio.TimerHandle | None = None
-
-    def add(self, subject: str) -> None:
-        """Count one message of that subject."""
-        counts = self.counts
-        if subject not in counts and len(counts) >= COUNTED_SUBJECTS:
-            subject = OTHER
-        counts[subject] = counts.get(subject, 0) + 1
-        self._unsaid[subject] = self._unsaid.get(subject, 0) + 1
-        if self._timer is None:
-            self._say()
-            self._timer = asyncio.get_running_loop().call_later(QUIET, self._after_quiet)
-
-    def close(self) -> None:
-        """Say what was not said yet."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._say()
-
-    def _after_quiet(self) -> None:
-        self._timer = None
-        if self._unsaid:
-            self._say()
-            self._timer = asyncio.get_running_loop().call_later(QUIET, self._after_quiet)
-
-    def _say(self) -> None:
-        if not self._unsaid:
-            return
-        most = sorted(self._unsaid.items(), key=lambda item: -item[1])
-        self._log.warning(
-            "dropped messages: they arrived faster than they were taken",
-            dropped=sum(self._unsaid.values()),
-            subjects=dict(most[:NAMED_SUBJECTS]),
-            further_subjects=max(0, len(most) - NAMED_SUBJECTS),
-        )
-        self._unsaid.clear()
 
 
 class CoreSource:
@@ -112,9 +45,6 @@ class CoreSource:
 
     Raises:
         SettingsError: a TLS file cannot be used.
-
-    Attributes:
-        received: messages handed to `receive`, per topic.
     """
 
     def __init__(
@@ -129,17 +59,14 @@ class CoreSource:
         self._topics = tuple(topics)
         self._receive = receive
         self._log: FilteringBoundLogger = log if log is not None else structlog.get_logger()
-        self._drops = Drops(self._log)
         self._connection = Connection(
             settings,
             subjects=[subject for subject, _ in self._topics],
-            dropped=self._drops.add,
             log=self._log,
         )
         self._connecting: asyncio.Task[None] | None = None
         self._subscribed = asyncio.Event()
         self._subscriptions: list[Subscription] = []
-        self.received: dict[str, int] = dict.fromkeys((topic for _, topic in self._topics), 0)
         self._acks_sent = 0
         self._acks_unsent = 0
         self._ack_failure = ""
@@ -148,16 +75,6 @@ class CoreSource:
     def connected(self) -> bool:
         """Whether messages can arrive now."""
         return self._connection.connected and self._subscribed.is_set()
-
-    @property
-    def dropped(self) -> dict[str, int]:
-        """Messages that NATS delivered and that were never handed on, per subject."""
-        return self._drops.counts
-
-    @property
-    def pending(self) -> int:
-        """Messages that wait to be handed to `receive`."""
-        return sum(subscription.pending_msgs for subscription in self._subscriptions)
 
     @property
     def acknowledged(self) -> int:
@@ -222,20 +139,13 @@ class CoreSource:
         await self._stop_connecting()
         self._subscribed.clear()
         await self._connection.close()
-        self._drops.close()
 
     async def _connect(self) -> None:
         settings, connection = self._settings, self._connection
         try:
             await connection.open()
             for subject, topic in self._topics:
-                subscription = await connection.client.subscribe(
-                    subject,
-                    queue=settings.queue_group,
-                    cb=self._taker(topic),
-                    pending_msgs_limit=settings.pending_messages,
-                    pending_bytes_limit=settings.pending_bytes,
-                )
+                subscription = await connection.client.take(subject, settings.queue_group, self._taker(topic))
                 self._subscriptions.append(subscription)
             await self._confirm()
         except errors.Error as error:
@@ -260,18 +170,13 @@ class CoreSource:
         if task is not None:
             await end(task)
 
-    def _taker(self, topic: str) -> Callable[[Msg], Awaitable[None]]:
-        """Return the callback of one subscription.
+    def _taker(self, topic: str) -> Taker:
+        receive, fail = self._receive, self._connection.fail
 
-        It runs for every message, so it does the least there is.
-        """
-        received, receive = self.received, self._receive
-
-        async def take(msg: Msg) -> None:
-            headers = cast("Headers | None", msg.headers)  # our Client makes no others
-            received[topic] += 1
-            receive(
-                Delivery(topic, msg.subject, msg.data, msg.reply, None if headers is None else headers.raw)
-            )
+        def take(subject: str, reply: str, payload: bytes, headers: bytes | None) -> None:
+            try:
+                receive(Delivery(topic, subject, payload, reply, headers))
+            except Exception as error:  # noqa: BLE001 - in the read loop it would only end that
+                fail(error)
 
         return take

@@ -234,7 +234,7 @@ async def test_tls_that_is_gone_after_a_reconnect_ends_the_source(tmp_path: Path
     server = NatsServer(tmp_path)
     with started(server):
         log, _ = capturing_log()
-        connection = Connection(settings_for(server), subjects=[], dropped=lambda _: None, log=log)
+        connection = Connection(settings_for(server), subjects=[], log=log)
         await connection.open()
         connection.client._require_tls = True  # as if it had been there the first time
         server.stop()
@@ -276,10 +276,10 @@ async def test_a_read_loop_that_dies_is_a_lost_connection(nats_server: NatsServe
         client = taken.source._connection.client
 
         async def broken(_: bytes) -> None:
-            del client._process_headers
+            del client._ps.parse
             raise ValueError("a bug")
 
-        client._process_headers = broken
+        client._ps.parse = broken
         publish_raw(nats_server.port, b"PUB activities 4\r\nlost\r\n")
         await taken.wait_log(LOST)
         await until(lambda: taken.source.connected, what="being connected again")

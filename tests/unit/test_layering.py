@@ -140,10 +140,11 @@ def test_topics_as_tables(write):
 
 
 def test_numbers_and_lists_of_toml(write):
-    file = write('[nats]\nservers = ["a", "b:1"]\nconnect_timeout = 0.5\npending_bytes = 1_000\n')
-    nats = loaded(file=file).settings.nats
+    file = write('[nats]\nservers = ["a", "b:1"]\nconnect_timeout = 0.5\n[batch]\nmax_records = 1_000\n')
+    settings = loaded(file=file).settings
+    nats = settings.nats
     assert nats.servers == ("nats://a:4222", "nats://b:1")
-    assert (nats.connect_timeout, nats.pending_bytes) == (0.5, 1000)
+    assert (nats.connect_timeout, settings.batch.max_records) == (0.5, 1000)
 
 
 # The environment

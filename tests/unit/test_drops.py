@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from taking import capturing_log
 
-from nats_fluent.source import core
-from nats_fluent.source.core import COUNTED_SUBJECTS, NAMED_SUBJECTS, OTHER, Drops
+from nats_fluent import drops
+from nats_fluent.drops import COUNTED_SUBJECTS, NAMED_SUBJECTS, OTHER, QUIET, Drops
 
 
 class Clock:
@@ -17,7 +17,7 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.callback = None
         self.delays: list[float] = []
-        monkeypatch.setattr(core.asyncio, "get_running_loop", lambda: self)
+        monkeypatch.setattr(drops.asyncio, "get_running_loop", lambda: self)
 
     def call_later(self, delay: float, callback) -> Clock:
         assert self.callback is None, "two timers at once"
@@ -52,7 +52,7 @@ def test_the_first_is_said_at_once_and_the_others_together(clock: Clock) -> None
     assert drops.counts == {"a": 2, "b": 3}
     drops.add("c")
     assert logged[2]["subjects"] == {"c": 1}
-    assert clock.delays == [core.QUIET] * 3
+    assert clock.delays == [QUIET] * 3
 
 
 def test_what_was_not_said_is_said_at_the_end(clock: Clock) -> None:
