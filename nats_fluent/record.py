@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 import msgspec
-import ormsgpack
 
 from nats_fluent import plain, publication
 from nats_fluent.errors import Undecodable
@@ -100,9 +99,8 @@ class Recorder:
                 ack_asked = envelope.response_mode == publication.ACK_ASKED
                 content = publication.fast_content(envelope)
                 tag, time_ns, fields = self._fields(delivery, content, now_ns)
-                packed = ormsgpack.packb(fields)
-            except (plain.NotFast, TypeError):
-                # TypeError: an integer beyond 64 bits, or deeper than the 255 levels that ormsgpack encodes.
+                packed = plain.fast_pack(fields)
+            except plain.NotFast:
                 envelope = publication.careful_envelope(payload)
                 ack_asked = envelope.response_mode == publication.ACK_ASKED
                 content = publication.careful_content(envelope)

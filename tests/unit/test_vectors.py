@@ -200,10 +200,7 @@ def test_both_eras_and_every_kind_are_there():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_where_the_fast_reader_has_an_answer_it_is_the_careful_one_s(name):
-    """But for an integer beyond 64 bits, and 900 levels: the encoder refuses both, and the careful one decides."""
     payload = vectors()[name].payload
-    if name.endswith("/any_deep_1000"):
-        return
     try:
         envelope = fast_envelope(payload)
     except plain.NotFast:
@@ -212,6 +209,7 @@ def test_where_the_fast_reader_has_an_answer_it_is_the_careful_one_s(name):
     assert envelope == careful
     try:
         content = fast_content(envelope)
+        value = msgpack.unpackb(plain.fast_pack(content.value))
     except plain.NotFast:
         return
     except Undecodable as error:
@@ -219,8 +217,7 @@ def test_where_the_fast_reader_has_an_answer_it_is_the_careful_one_s(name):
             careful_content(careful)
         return
     expected = careful_content(careful)
-    if not name.endswith("/json_big_int"):
-        assert exactly(content.value, expected.value)
+    assert exactly(value, expected.value)
     for field in ("event", "identity", "operation", "timestamp", "time_ns", "replaced"):
         assert exactly(getattr(content, field), getattr(expected, field)), field
 
@@ -231,9 +228,10 @@ def test_what_the_libraries_write_is_read_fast(name):
     vector = vectors()[name]
     if name in DEVIATES or vector.refused:
         return
-    # The largest double begins as NaN does.
-    with pytest.raises(plain.NotFast) if name.endswith("/activity_floats") else contextlib.nullcontext():
-        fast_content(fast_envelope(vector.payload))
+    # The largest double begins as NaN does, and the fast encoder goes 255 levels deep.
+    slow = name.endswith(("/activity_floats", "/activity_deep500"))
+    with pytest.raises(plain.NotFast) if slow else contextlib.nullcontext():
+        plain.fast_pack(fast_content(fast_envelope(vector.payload)).value)
 
 
 # The record of each
