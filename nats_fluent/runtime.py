@@ -29,7 +29,7 @@ from nats_fluent.errors import NatsFluentError
 from nats_fluent.options import bare_subject, overlap
 from nats_fluent.pipeline import Pipeline
 from nats_fluent.publication import published_to
-from nats_fluent.record import Recorder
+from nats_fluent.record import FORWARD_LEVELS, Recorder
 from nats_fluent.sink import open_sink
 from nats_fluent.source.core import CoreSource
 
@@ -131,7 +131,11 @@ class Service:
         self._drops = Drops(self._log)
         self._pipeline = Pipeline(
             settings.batch,
-            Recorder(settings.record, new_run_id()),
+            Recorder(
+                settings.record,
+                new_run_id(),
+                levels=None if settings.fluent.url[0].scheme == "stdout" else FORWARD_LEVELS,
+            ),
             new_chunk_id=new_chunk_id,
             dropped=self._drops.add,
         )
@@ -257,7 +261,7 @@ def new_chunk_id() -> str:
 def decode_payload(
     payload: bytes, *, subject: str | None, settings: Settings
 ) -> tuple[dict[str, object], bool]:
-    """Make the record of one payload, as `serve` would.
+    """Make the record of one payload, as `Service` would for stdout.
 
     Args:
         payload: what was published.
@@ -272,6 +276,6 @@ def decode_payload(
     topic = next(
         (topic for pattern, topic in settings.topics if overlap(pattern, subject)), bare_subject(subject)
     )
-    recorder = Recorder(settings.record, new_run_id())
+    recorder = Recorder(settings.record, new_run_id(), levels=None)
     made = recorder.record(Delivery(topic, subject, payload), time.time_ns())
     return msgpack.unpackb(made.packed), not made.error

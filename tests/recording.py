@@ -17,7 +17,7 @@ EVENT_NS = 1560375482268588000
 
 
 def recorder(**changes):
-    return Recorder(RecordSettings(**changes), "run")
+    return Recorder(RecordSettings(**changes), "run", levels=None)
 
 
 def recorded(payload, topic="squall-events", *, subject=None, headers=None, by=None, **changes):

@@ -19,7 +19,7 @@ NOW = 1_767_225_600_123_456_789  # 2026-01-01T00:00:00.123456789Z
 
 def record_of(made: Sample) -> tuple[str, dict]:
     """The tag and the record of a sample, as a consumer with the run id `example` makes it."""
-    recorder = Recorder(RecordSettings(), "example")
+    recorder = Recorder(RecordSettings(), "example", levels=None)
     found = recorder.record(Delivery(made.topic, made.topic, made.payload), NOW)
     assert not found.error
     assert not found.ack_asked
@@ -99,7 +99,7 @@ def examples() -> dict[str, tuple[str, dict]]:
 
 def test_the_examples_are_what_the_decoder_prints() -> None:
     shown = examples()
-    broken = Recorder(RecordSettings(), "example").record(
+    broken = Recorder(RecordSettings(), "example", levels=None).record(
         Delivery("squall-events", "squall-events", b"not a publication"), NOW
     )
     made = {each.kind: record_of(each) for each in (sample(number, NOW) for number in range(len(KINDS)))}

@@ -35,7 +35,7 @@ class Pipe:
         self.outcomes = []
         self.pipeline = Pipeline(
             BatchSettings(**({"linger": NEVER} | batch)),
-            Recorder(RecordSettings(), "run"),
+            Recorder(RecordSettings(), "run", levels=None),
             new_chunk_id=lambda: f"id{next(numbers)}",
             dropped=self.dropped.append,
         )

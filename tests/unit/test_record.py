@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgpack
 import pytest
 from building import EVENT_TIME, JSON, Time, bare, publication
 from decoding import with_event
@@ -11,7 +12,9 @@ from judging import not_plain, vectors
 from recording import ENFORCER, EVENT_NS, EVENT_TEXT, NOW, NOW_TEXT, fields_of, recorded, recorder
 
 from nats_fluent import plain
-from nats_fluent.record import OBJECT_IDENTITIES, parse_headers, undecodable_tag
+from nats_fluent.delivery import Delivery
+from nats_fluent.record import FORWARD_LEVELS, OBJECT_IDENTITIES, Recorder, parse_headers, undecodable_tag
+from nats_fluent.settings import RecordSettings
 
 # Events
 
@@ -284,3 +287,15 @@ def test_any_header_block_is_read(block):
     assert not_plain(found) == []
     lines = sum(1 for values in found.values() for _ in ([values] if isinstance(values, str) else values))
     assert lines <= block.count(b":")
+
+
+@pytest.mark.parametrize("name", ["activity_deep100", "activity_deep500"])
+def test_content_deeper_than_the_log_shipper_reads_goes_out_as_text(name):
+    delivery = Delivery("activities", "activities", vectors()[f"2024/good/{name}"].payload)
+    whole = msgpack.unpackb(Recorder(RecordSettings(), "run", levels=None).record(delivery, NOW).packed)
+    flat = msgpack.unpackb(
+        Recorder(RecordSettings(), "run", levels=FORWARD_LEVELS).record(delivery, NOW).packed
+    )
+    assert not plain.deeper(flat["content"], FORWARD_LEVELS)
+    assert flat == whole | {"content": plain.flatten(whole["content"], FORWARD_LEVELS)}
+    assert flat["content"] != whole["content"]

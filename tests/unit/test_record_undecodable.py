@@ -137,7 +137,7 @@ def test_depth(levels, encoding):
 
 def test_one_level_too_many():
     data = b"\x81\xa1a" + b"\x91" * plain.MAX_DEPTH + b"\xc0"
-    assert recorded(envelope(data))[0].error.startswith("content: nested deeper than 900 levels")
+    assert recorded(envelope(data))[0].error.startswith("content: nested deeper than 700 levels")
 
 
 # Anything

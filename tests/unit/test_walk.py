@@ -211,7 +211,7 @@ def test_900_levels(open_):
     assert walked(open_ * plain.MAX_DEPTH + b"\x01")
     at = len(open_) * plain.MAX_DEPTH
     data = open_ * (plain.MAX_DEPTH + 1) + b"\x01"
-    assert refused(data) == f"nested deeper than 900 levels, at byte {at} of {len(data)}"
+    assert refused(data) == f"nested deeper than 700 levels, at byte {at} of {len(data)}"
 
 
 def test_levels_that_were_left_do_not_count():
