@@ -93,7 +93,10 @@ class Pipeline:
             self._emptied.set()
 
     async def end(self) -> None:
-        """Let `run` return when all that was received is with the sink; return when all of that is settled."""
+        """Let `run` return when all that was received is with the sink; return when all of that is settled.
+
+        Also when `run` has died: what is held then stays so.
+        """
         self._ending = True
         if not self.account.held:
             self._emptied.set()
@@ -121,6 +124,9 @@ class Pipeline:
                     await acknowledge(reply)
                 while ready:
                     submit(ready.popleft())
+        except BaseException:
+            self._emptied.set()  # nothing more will be: whoever waits in `end` is to go on
+            raise
         finally:
             if self._timer is not None:
                 self._timer.cancel()

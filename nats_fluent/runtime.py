@@ -193,12 +193,11 @@ class Service:
     async def _empty(self, tasks: dict[str, asyncio.Task[object]]) -> str:
         """Stop taking, and see to it that what is held is delivered; return what failed on the way."""
         ending = asyncio.create_task(self._end(), name="end")
-        # A dead sink or pipeline delivers no more: there is nothing to wait for. A pipeline that has ended is well.
-        needed = [tasks["sink"]]
-        if tasks["pipeline"].done():
-            needed.append(tasks["pipeline"])
         try:
-            await asyncio.wait([ending, *needed], timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED)
+            # A dead sink delivers no more: there is nothing to wait for.
+            await asyncio.wait(
+                [ending, tasks["sink"]], timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED
+            )
             if not ending.done():
                 self._log.error(
                     "gave up waiting for acknowledgements",

@@ -394,3 +394,20 @@ def test_the_account_adds_up(steps, max_records, buffer_bytes):
         assert sorted(number for number, _ in pipe.outcomes) == list(range(received))
 
     asyncio.run(main())
+
+
+async def test_whoever_waits_for_the_end_goes_on_when_the_pipeline_dies():
+    pipe = Pipe(max_records=1)
+
+    def fail(_chunk):
+        raise ZeroDivisionError("a bug")
+
+    running = asyncio.create_task(
+        pipe.pipeline.run(submit=fail, acknowledge=pipe.acknowledge), name="pipeline"
+    )
+    await idle()
+    pipe.receive(GOOD)
+    with pytest.raises(ZeroDivisionError):
+        await running
+    await pipe.pipeline.end()
+    assert pipe.account.held == 1
