@@ -24,12 +24,13 @@ class StdoutSink:
 
     Args:
         on_settled: called once for each chunk.
-        stream: where to; stdout when not given.
+        stream: where to; stdout, unbuffered, when not given. What a buffer keeps when its reader is gone would be
+            tried again as the interpreter ends, and make that exit with 120.
     """
 
     def __init__(self, *, on_settled: OnSettled, stream: BinaryIO | None = None) -> None:
         self.stats = SinkStats(server="stdout:")
-        self._stream = stream or sys.stdout.buffer
+        self._stream = stream or open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)  # noqa: SIM115
         self._on_settled = on_settled
         self._waiting: deque[Chunk] = deque()
         self._wake = asyncio.Event()
@@ -83,7 +84,9 @@ class StdoutSink:
             lines += msgspec.json.encode(record)
             lines += b"\n"
         try:
-            self._stream.write(lines)
+            left = memoryview(lines)
+            while left:
+                left = left[self._stream.write(left) :]
             self._stream.flush()
         except (OSError, ValueError) as error:
             raise RunFailed(f"stdout: cannot write records ({error}); is its reader still there?") from error
