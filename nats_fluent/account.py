@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 
 class Account:
     """Counts of one run; each publication that was received is in exactly one of the others.
@@ -18,7 +20,7 @@ class Account:
     """
 
     def __init__(self) -> None:
-        self.received: dict[str, int] = {}
+        self.received: defaultdict[str, int] = defaultdict(int)
         self.delivered = 0
         self.delivered_undecodable = 0
         self.dropped = 0

@@ -61,14 +61,13 @@ class Pipeline:
         self._ending = False
         self._emptied = asyncio.Event()
         self.account = Account()
+        self._received = self.account.received
         self.held_bytes = 0
         """Bytes of the budget in use."""
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery; never blocks. It is dropped and counted when the budget is full."""
-        received = self.account.received
-        topic = delivery.topic
-        received[topic] = received.get(topic, 0) + 1
+        self._received[delivery.topic] += 1
         charge = len(delivery.payload) + DELIVERY_BYTES
         if self.held_bytes + charge > self._budget:
             self.account.dropped += 1

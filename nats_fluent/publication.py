@@ -133,9 +133,8 @@ def fast_content(envelope: Envelope) -> Content:
         stamp: bytes = when.data  # type: ignore[assignment] # a decoder gives bytes
         if when.code != plain.TIMESTAMP or len(stamp) not in (4, 8, 12):
             raise plain.NotFast
-        text = plain.time_text(stamp)
         seconds, ns = plain.timestamp(stamp)
-        time_ns = seconds * 1_000_000_000 + ns
+        text, time_ns = plain.rfc3339(seconds, ns), seconds * 1_000_000_000 + ns
     value = {
         "encoding": event.encoding,
         "entity": entity,

@@ -166,12 +166,10 @@ class Recorder:
             del fields["namespace"]
         if delivery.headers is not None:
             fields["headers"] = parse_headers(delivery.headers)
-        return self._tag(topic, delivery.subject, identity, operation), time_ns, fields
+        tag = self._tags.get(topic) or self._tag(topic, delivery.subject, identity, operation)
+        return tag, time_ns, fields
 
     def _tag(self, topic: str, subject: str, identity: str, operation: str) -> str:
-        tag = self._tags.get(topic)
-        if tag is not None:
-            return tag
         if self._by_topic:
             return self._tags.setdefault(topic, self._template.format(topic=topic))
         return self._template.format(
