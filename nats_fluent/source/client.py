@@ -148,10 +148,11 @@ class Client(NatsClient):
 
     async def _flush_pending(self, force_flush: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - nats-py's own
         # Without its flusher, which a failed write ends, nats-py writes here. That the connection is gone is for
-        # the read loop to notice, not for whoever publishes. RuntimeError is uvloop's, as above.
+        # the read loop to notice, not for whoever publishes. RuntimeError is uvloop's, as above; AttributeError is
+        # asyncio's in Python 3.13.0, whose transport has forgotten its loop by then.
         try:
             return await super()._flush_pending(force_flush)
-        except (OSError, RuntimeError):
+        except (OSError, RuntimeError, AttributeError):
             flushed = asyncio.get_running_loop().create_future()
             flushed.set_result(None)
             return flushed

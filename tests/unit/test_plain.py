@@ -227,7 +227,7 @@ def test_what_is_not_unicode_is_replaced_and_counted(data, found, replaced):
         ("+1", "not JSON: Expecting value at character 0 of 2"),
         ("[01]", "not JSON: Expecting ',' delimiter at character 2 of 4"),
         ("\ufeff{}", "not JSON: Expecting value at character 0 of 3"),
-        ("[1,]", "not JSON: Expecting value at character 3 of 4"),
+        ("[1,x]", "not JSON: Expecting value at character 3 of 5"),
     ],
 )
 def test_what_is_not_json(text, reason):
