@@ -168,6 +168,11 @@ async def nats_fluent(nats_url: str, forward: int, count: int) -> None:
 # --- the publisher ---------------------------------------------------------------------------------------------
 
 
+def precision(ns: int) -> int:
+    """Return the largest power of ten, up to a second, that divides it."""
+    return next(unit for unit in (10**power for power in range(9, -1, -1)) if ns % unit == 0)
+
+
 def publications(payload: bytes, count: int) -> Iterator[bytes]:
     """Yield the payload `count` times, each with times of its own and one of 1,000 object ids.
 
@@ -175,16 +180,17 @@ def publications(payload: bytes, count: int) -> Iterator[bytes]:
     creation, which stays the same.
     """
     times = [match.start() + 2 for match in re.finditer(rb"\xd7\xff", payload)]
+    # Each time keeps its precision: milliseconds from the database, more from a clock.
+    units = [precision(int.from_bytes(payload[place : place + 8], "big") >> 34) for place in times]
     ids = [match.end() for match in re.finditer(rb"\xa2ID\xb8", payload)]
     for number in range(count):
         varied = bytearray(payload)
         for place in ids:
             varied[place : place + 24] = b"%024x" % (number % 1000)
-        for index, place in enumerate(times):
-            ns = (
-                number % 1000 if index == 0 else number * (index + 1)
-            ) % 1000 * 1_000_000 + number % 10 * index
-            seconds = 1_560_000_000 + (number % 1000 if index == 0 else 10_000_000 + number // 5000)
+        for index, (place, unit) in enumerate(zip(times, units, strict=True)):
+            created = index == 0
+            ns = (number % 1000 if created else number) * 7919 * unit % 1_000_000_000
+            seconds = 1_560_000_000 + (number % 1000 if created else 10_000_000 + number // 5000)
             varied[place : place + 8] = (ns << 34 | seconds).to_bytes(8, "big")
         yield bytes(varied)
 
