@@ -4,74 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from itertools import count
 
 import pytest
 from building import Text, envelope, event, publication
 from decoding import with_fields
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from piping import GOOD, Pipe
 from scripted import idle
 
-from nats_fluent.delivery import Delivery, Outcome
+from nats_fluent.delivery import Outcome
 from nats_fluent.forward.codec import read_entries
-from nats_fluent.pipeline import DELIVERY_BYTES, SLICE, Pipeline
-from nats_fluent.record import Recorder
-from nats_fluent.settings import BatchSettings, RecordSettings
+from nats_fluent.pipeline import DELIVERY_BYTES, SLICE
 
-NEVER = 3600.0
-GOOD = publication({"ID": "1"})
 ASKING = with_fields(responseMode=1)
-
-
-class Pipe:
-    """A pipeline, and what it said to each of its neighbours."""
-
-    def __init__(self, **batch):
-        numbers = count(1)
-        self.dropped = []
-        self.chunks = []
-        self.acknowledged = []
-        self.outcomes = []
-        self.pipeline = Pipeline(
-            BatchSettings(**({"linger": NEVER} | batch)),
-            Recorder(RecordSettings(), "run", levels=None),
-            new_chunk_id=lambda: f"id{next(numbers)}",
-            dropped=self.dropped.append,
-        )
-        self.account = self.pipeline.account
-
-    def receive(self, *payloads, topic="t", subject="t.s", reply="", settled=True):
-        for payload in payloads:
-            number = sum(self.account.received.values())
-            settle = (
-                (lambda outcome, number=number: self.outcomes.append((number, outcome))) if settled else None
-            )
-            self.pipeline.receive(Delivery(topic, subject, payload, reply, settle=settle))
-
-    async def acknowledge(self, reply):
-        self.acknowledged.append(reply)
-
-    def settle(self, outcome=Outcome.DELIVERED):
-        """Settle every chunk that was submitted."""
-        while self.chunks:
-            self.pipeline.settled(self.chunks.pop(0), outcome)
-
-    def ids(self):
-        return [record["id"] for chunk in self.chunks for _, record in read_entries(chunk.entries)]
-
-    @contextlib.asynccontextmanager
-    async def running(self):
-        task = asyncio.create_task(
-            self.pipeline.run(submit=self.chunks.append, acknowledge=self.acknowledge), name="pipeline"
-        )
-        await idle()
-        try:
-            yield task
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
 
 async def test_a_delivery_comes_out_as_a_record():
