@@ -22,7 +22,7 @@ class Outcome(Enum):
 Settle = Callable[[Outcome], None]
 
 
-class Delivery(msgspec.Struct, frozen=True):
+class Delivery(msgspec.Struct, frozen=True, gc=False):
     r"""One message from NATS.
 
     Attributes:

@@ -47,7 +47,7 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
     replaced: int = 0
 
 
-class Content(msgspec.Struct, frozen=True):
+class Content(msgspec.Struct, frozen=True, gc=False):
     """What was published.
 
     Attributes:
