@@ -50,7 +50,7 @@ def wait_for(port: int) -> None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
-        time.sleep(0.02)
+        time.sleep(0.02)  # a program says nothing when it begins to listen
     sys.exit(f"nothing listens on port {port} after 15 s")
 
 
@@ -147,7 +147,6 @@ async def nats_fluent(nats_url: str, forward: int, count: int) -> None:
         file=None,
     )
     service = runtime.Service(loaded.settings)
-    runtime.tune_collector()
     stop = asyncio.Event()
     serving = asyncio.create_task(service.serve(stop), name="serve")
     await service.ready()

@@ -238,7 +238,7 @@ def extension(code: int, data: bytes) -> str | dict[str, Any]:
         ValueError: a time of another length than 4, 8 or 12 bytes.
     """
     if code == TIMESTAMP:
-        if len(data) == 8:  # nearly all; `timestamp` and `rfc3339` come to the same in twice the time
+        if len(data) == 8:  # nearly all; as `timestamp` and `rfc3339`, without the calls
             both: int = _UINT64(data)[0]
             ns = both >> 34
             if ns < _NS:

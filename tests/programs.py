@@ -58,7 +58,7 @@ def wait_until(ready: Callable[[], object], *, within: float = 15.0, what: str) 
     while not ready():
         if time.monotonic() > deadline:
             pytest.fail(f"not within {within} s: {what}")
-        time.sleep(0.02)
+        time.sleep(0.02)  # what is waited for is another process, which gives no event
 
 
 def accepts(port: int) -> bool:

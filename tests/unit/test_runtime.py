@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import gc
 import re
 import signal
 import time
@@ -48,18 +47,6 @@ def test_chunk_ids():
     ids = {new_chunk_id() for _ in range(100)}
     assert len(ids) == 100
     assert {len(base64.b64decode(chunk_id, validate=True)) for chunk_id in ids} == {16}
-
-
-def test_the_collector_is_tuned():
-    before = gc.get_threshold()
-    try:
-        runtime.tune_collector()
-        assert gc.get_threshold()[0] >= 10 * 700
-        assert gc.get_freeze_count() > 1000
-        assert gc.isenabled()
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
