@@ -32,6 +32,9 @@ the chunk."""
 HEAD_BYTES = 65_536
 """How much of a payload goes out when its record is over the limit: enough to see what it was."""
 
+MOST_JSON = 6
+"""Bytes of JSON for one byte of msgpack, at most: a control character as ``\\u0001``, or ``false`` and a comma."""
+
 _OBJECT_KEY = ("targetID", "processingUnitID", "sourceID", "enforcerID", "namespace", "ID")
 """The first of these that a bare object has is what it is about, and groups what must stay in order."""
 _NAMESPACE = ("namespace", "processingUnitNamespace", "enforcerNamespace")
@@ -82,6 +85,7 @@ class Recorder:
         self._template = settings.tag
         self._undecodable_tag = undecodable_tag(settings.tag)
         self._max_bytes = settings.max_bytes
+        self._surely_small = settings.max_bytes // MOST_JSON
         self._prefix = f"{run_id}-"
         self._count = 0
         self._by_topic = not any(
@@ -118,10 +122,20 @@ class Recorder:
                 packed = msgpack.packb(fields)
         except Undecodable as error:
             return self._undecodable(delivery, str(error), now_ns, ack_asked=ack_asked)
-        if len(packed) > self._max_bytes:
-            reason = f"the record takes {len(packed)} bytes, over the limit of {self._max_bytes} (record.max_bytes)"
+        if len(packed) > self._surely_small and (size := self._oversize(packed)):
+            reason = f"the record takes {size}, over the limit of {self._max_bytes} (record.max_bytes)"
             return self._undecodable(delivery, reason, now_ns, ack_asked=ack_asked, head=HEAD_BYTES)
         return Record(tag, time_ns, packed, ack_asked, "", replaced)
+
+    def _oversize(self, packed: bytes) -> str:
+        """Return how large the record is, when that is over the limit, as msgpack or as the JSON of the outputs."""
+        if len(packed) > self._max_bytes:
+            return f"{len(packed)} bytes"
+        # Fluent Bit writes DEL, too, as six bytes.
+        size = len(msgspec.json.encode(msgspec.msgpack.decode(packed))) + packed.count(b"\x7f") * (
+            MOST_JSON - 1
+        )
+        return f"{size} bytes as JSON" if size > self._max_bytes else ""
 
     def _fields(self, delivery: Delivery, content: Content, now_ns: int) -> tuple[str, int, dict[str, Any]]:
         topic, value = delivery.topic, content.value

@@ -156,7 +156,11 @@ class RecordSettings(msgspec.Struct, frozen=True, kw_only=True):
         str, Say(options.TAG, "Fluent tag, with the fields {topic}, {subject}, {identity} and {operation}.")
     ] = "aporeto.{topic}"
     max_bytes: Annotated[
-        int, Say(SIZE, "A larger record is replaced by one that has its first bytes and its size.")
+        int,
+        Say(
+            SIZE,
+            "A record that is larger, as msgpack or as JSON, is replaced by one with its first bytes and its size.",
+        ),
     ] = 900_000
 
 
