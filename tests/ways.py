@@ -23,6 +23,8 @@ from judging import same
 from programs import FluentBit, free_port, started, wait_until
 from taking import publish_raw
 
+from nats_fluent.settings import DEFAULT_TOPICS
+
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
 INCLUDE = "\n@INCLUDE output.d/{}\n"
@@ -68,14 +70,15 @@ class Way:
 
 
 @contextlib.contextmanager
-def way(directory, shipper):
+def way(directory, shipper, **environ):
     """The way to this log shipper, started."""
     with contextlib.ExitStack() as stack:
         nats = stack.enter_context(started(MonitoredNats(directory)))
         stack.enter_context(started(shipper))
-        running = Running(directory, nats, NATS_FLUENT_FLUENT_URL=f"forward://127.0.0.1:{shipper.port}")
-        stack.enter_context(started(running))
-        running.wait_subscribed()
+        environ = {"NATS_FLUENT_FLUENT_URL": f"forward://127.0.0.1:{shipper.port}"} | environ
+        running = stack.enter_context(started(Running(directory, nats, **environ)))
+        topics = environ.get("NATS_FLUENT_TOPICS")
+        running.wait_subscribed(topics.count(",") + 1 if topics else len(DEFAULT_TOPICS))
         yield Way(nats, running, shipper)
 
 
