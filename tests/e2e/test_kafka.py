@@ -1,0 +1,133 @@
+"""The whole way to Kafka: NATS, the command, and Fluent Bit with its one line changed to a Kafka output."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import defaultdict
+
+import pytest
+import ways
+from building import bare
+from cable import Cable
+from kafka import Kafka
+from programs import started, wait_until
+
+from nats_fluent.settings import DEFAULT_TOPICS
+
+
+@pytest.fixture
+def kafka(tmp_path):
+    with started(Kafka(tmp_path)) as kafka:
+        kafka.create(*DEFAULT_TOPICS)
+        yield kafka
+
+
+@contextlib.contextmanager
+def way(directory, kafka, output="kafka.conf", *, topics="", environ=None):
+    """The way to this broker by that output file."""
+    shipper = ways.fluent_bit(directory, output, KAFKA_BROKERS=kafka.brokers, **environ or {})
+    run = {"NATS_FLUENT_TOPICS": topics} if topics else {}
+    with ways.way(directory, shipper, **run) as way:
+        yield way
+
+
+def records_of(messages):
+    """Each message's value, which every JSON reader takes, and what Kafka shows around it."""
+    records = []
+    for message in messages:
+        record = ways.as_json(message.value())
+        assert message.key().decode() == record["key"]
+        # Nine digits of a second: the time is the record's own.
+        assert record["@timestamp"] == nine_digits(record["timestamp"])
+        records.append(record)
+    return records
+
+
+def nine_digits(timestamp):
+    seconds, _, digits = timestamp.removesuffix("Z").partition(".")
+    return f"{seconds}.{digits:0<9}Z"
+
+
+def assert_in_order_by_key(messages):
+    """Messages with one key are in one partition, in the order in which they were published."""
+    places, records = defaultdict(set), defaultdict(list)
+    for message in messages:
+        places[message.topic(), message.key()].add(message.partition())
+        records[message.topic(), message.key()].append(json.loads(message.value()))
+    assert max(map(len, records.values())) > 1
+    for key, found in records.items():
+        assert len(places[key]) == 1
+        ways.assert_in_order(found)
+
+
+def publish_numbered(way, numbers, *, keys=7):
+    """Activities about a few targets, told apart by a number."""
+    way.publish([("activities", bare({"targetID": f"{n % keys}", "n": n}, "")) for n in numbers])
+
+
+def numbers_of(messages):
+    return sorted(json.loads(message.value())["content"]["n"] for message in messages)
+
+
+@pytest.mark.parametrize("name", ["mixed-2024", "mixed-2021-json"])
+def test_recorded_traffic_is_in_the_kafka_topic_of_each_topic(tmp_path, kafka, name):
+    messages = ways.corpus(name)
+    with way(tmp_path, kafka) as sent:
+        sent.publish(messages)
+        found = kafka.read(len(messages))
+        sent.finish(len(messages))
+    records = records_of(found)
+    ways.assert_whole_and_once(tmp_path, records, messages, besides=["@timestamp"])
+    assert all(message.topic() == record["topic"] for message, record in zip(found, records, strict=True))
+    assert {message.topic() for message in found} == {subject for subject, _ in messages}
+    assert_in_order_by_key(found)
+
+
+def test_recorded_traffic_in_a_single_kafka_topic(tmp_path, kafka):
+    messages = ways.corpus("mixed-2021-json")
+    kafka.create("all-of-it")
+    with way(tmp_path, kafka, "kafka-single-topic.conf", environ={"KAFKA_TOPIC": "all-of-it"}) as sent:
+        sent.publish(messages)
+        found = kafka.read(len(messages))
+        sent.finish(len(messages))
+    assert {message.topic() for message in found} == {"all-of-it"}
+    ways.assert_whole_and_once(tmp_path, records_of(found), messages, besides=["@timestamp"])
+    assert_in_order_by_key(found)
+
+
+def test_a_topic_that_nobody_listed_has_its_own_kafka_topic(tmp_path, kafka):
+    """`act` is the exception that kafka.conf tells of: the first listed name begins with it."""
+    subjects = ["orders", "act", "activities"]
+    with way(tmp_path, kafka, topics=",".join(subjects)) as sent:
+        sent.publish([(subject, bare({"targetID": "1"}, "")) for subject in subjects])
+        found = kafka.read(3)
+    went = {json.loads(message.value())["topic"]: message.topic() for message in found}
+    assert went == {"orders": "orders", "act": "activities", "activities": "activities"}
+
+
+def test_a_topic_that_the_first_one_begins_with_can_be_listed(tmp_path, kafka):
+    with way(tmp_path, kafka, topics="act", environ={"KAFKA_TOPICS": "activities,act"}) as sent:
+        sent.publish([("act", bare({"targetID": "1"}, ""))])
+        assert [message.topic() for message in kafka.read(1)] == ["act"]
+
+
+def test_nothing_is_lost_or_doubled_while_kafka_is_away(tmp_path):
+    with Cable() as cable, started(Kafka(tmp_path, advertised=cable.port)) as kafka:
+        cable.broker = kafka.port
+        kafka.create("activities")
+        with way(tmp_path, kafka) as sent:
+            publish_numbered(sent, range(500))
+            kafka.read(500)
+            cable.cut()
+            publish_numbered(sent, range(500, 3000))
+            wait_until(
+                lambda: "brokers are down" in sent.shipper.stderr.read_text(),
+                what="Fluent Bit sees that Kafka is away",
+            )
+            publish_numbered(sent, range(3000, 3500))
+            cable.mend()
+            found = kafka.read(3500)
+            sent.finish(3500)
+    assert numbers_of(found) == list(range(3500))
+    assert_in_order_by_key(found)
