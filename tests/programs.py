@@ -1,7 +1,7 @@
 """The real programs that tests run: where they are found, how they are started and ended.
 
-A program is looked for on PATH and in the wheels of this environment. A test that needs one that is not there
-is skipped with the reason, or fails when ``NATS_FLUENT_REQUIRE`` (comma-separated names) asks for it.
+A program is looked for on PATH and in the wheels of this environment, and then as a container. A test that needs one
+that is not there is skipped with the reason, or fails when ``NATS_FLUENT_REQUIRE`` (comma-separated names) asks for it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+import containers
 import pytest
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def find(name: str) -> str:
     for path in (None, sysconfig.get_path("scripts"), *_in_wheels(name)):
         if found := shutil.which(command, path=path):
             return found
-    return missing(name)
+    found, why = containers.look_for(name)
+    return found or missing(name, why)
 
 
 def _in_wheels(name: str) -> Iterator[str]:
@@ -52,9 +54,9 @@ def _in_wheels(name: str) -> Iterator[str]:
         yield str(Path(mesh.origin).parent / "bin")
 
 
-def missing(name: str) -> NoReturn:
+def missing(name: str, why: str = "") -> NoReturn:
     """Skip the calling test because the program is not there, or fail it when the program is required."""
-    reason = f"{name} not found: {HOW_TO_GET[name]}"
+    reason = f"{name} not found: {HOW_TO_GET[name]}" + (f" ({why})" if why else "")
     if name in required():
         pytest.fail(f"{reason} (NATS_FLUENT_REQUIRE asks for it)")
     pytest.skip(reason)
@@ -100,9 +102,8 @@ class Program:
 
     def start(self) -> None:
         with self.stdout.open("ab") as out, self.stderr.open("ab") as err:
-            self.process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=self.env
-            )
+            popen = containers.Popen if containers.is_container(self.command[0]) else subprocess.Popen
+            self.process = popen(self.command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=self.env)
 
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None
