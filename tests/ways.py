@@ -14,6 +14,8 @@ import os
 import re
 import shutil
 import subprocess
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import msgpack
@@ -95,6 +97,18 @@ def fluent_bit(directory, output="stdout.conf", **environ):
     places = {"FORWARD_PORT": port, "HTTP_PORT": free_port(), "STORAGE_PATH": directory / "storage"}
     env = os.environ | {name: str(value) for name, value in (places | environ).items()}
     return FluentBit(directory, conf=main, port=port, env=env)
+
+
+def metric(shipper, name, plugin):
+    """The value of a metric of this plugin of a configured Fluent Bit, 0 while there is none."""
+    url = f"http://127.0.0.1:{shipper.env['HTTP_PORT']}/api/v2/metrics/prometheus"
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            text = answer.read().decode()
+    except urllib.error.HTTPError:
+        return 0.0  # 404 until it has collected some, a second or so after its start
+    found = re.search(rf'^{name}{{name="{plugin}"}} (\S+)$', text, re.MULTILINE)
+    return float(found[1]) if found else 0.0
 
 
 def as_json(text):
