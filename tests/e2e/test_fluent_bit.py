@@ -12,6 +12,7 @@ import ways
 from building import bare, envelope, publication
 from commands import pub
 from judging import same, vectors
+from programs import wait_until
 from taking import hpub
 from ways import decoded, printed, without
 
@@ -83,6 +84,28 @@ def test_every_vector_comes_out_as_one_line_of_json(tmp_path, way):
     assert all(
         base64.b64decode(record["payload"]) in payloads for record in broken if "truncated" not in record
     )
+
+
+def test_what_fluent_bit_acknowledged_survives_its_crash(tmp_path, way):
+    messages = ways.corpus("mixed-2024")
+    way.publish(messages)
+    wait_until(way.printed, what="the first line is printed")
+    way.shipper.kill()
+    before = whole_lines(way.shipper)
+    # What comes after is in another file: the last line before the crash may be a part of one.
+    way.shipper.stdout = tmp_path / "after.out"
+    way.shipper.start()
+
+    def came():
+        lines = before + whole_lines(way.shipper)
+        return len({json.loads(line)["id"] for line in lines}) == len(messages)
+
+    wait_until(came, within=60, what="all records are printed, before or after")
+    way.finish(len(messages))
+
+
+def whole_lines(fluent_bit):
+    return fluent_bit.stdout.read_bytes().split(b"\n")[:-1]
 
 
 def test_a_deep_record_costs_its_neighbours_nothing(way):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections import defaultdict
 
 import pytest
@@ -14,6 +15,10 @@ from kafka import Kafka
 from programs import started, wait_until
 
 from nats_fluent.settings import DEFAULT_TOPICS
+
+KAFKA_CONF = (ways.CONF / "output.d" / "kafka.conf").read_text()
+QUEUE = int(re.search(r"queue\.buffering\.max\.messages +(\d+)", KAFKA_CONF)[1])
+"""Messages that librdkafka holds at most."""
 
 
 @pytest.fixture
@@ -133,3 +138,25 @@ def test_nothing_is_lost_or_doubled_while_kafka_is_away(tmp_path):
             sent.finish(3500)
     assert numbers_of(found) == list(range(3500))
     assert_in_order_by_key(found)
+
+
+def test_no_more_than_the_queue_is_lost_when_fluent_bit_crashes_while_kafka_is_away(tmp_path):
+    """The window that docs/outputs.md tells of: what librdkafka holds; the rest is on disk and comes later."""
+    count = 25_000
+    with Cable() as cable, started(Kafka(tmp_path, advertised=cable.port)) as kafka:
+        cable.broker = kafka.port
+        kafka.create("activities")
+        with way(tmp_path, kafka) as sent:
+            publish_numbered(sent, range(1))
+            kafka.read(1)
+            cable.cut()
+            publish_numbered(sent, range(1, count))
+            said = sent.shipper.stderr
+            wait_until(lambda: "internal queue is full" in said.read_text(), what="the queue is full")
+            # It ends so when all that it received is acknowledged.
+            assert sent.running.stop() == 0
+            sent.shipper.kill()
+            cable.mend()
+            sent.shipper.start()
+            found = kafka.read(count - QUEUE, all_of_them=False)
+    assert len(set(numbers_of(found))) >= count - QUEUE
