@@ -29,8 +29,8 @@ from nats_fluent.settings import DEFAULT_TOPICS
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
-INCLUDE = "\n@INCLUDE output.d/{}\n"
-"""The one line that users edit."""
+INCLUDE = {".conf": "\n@INCLUDE output.d/{}\n", ".yaml": "\n  - output.d/{}\n"}
+"""The one line that users edit, in each of the two forms."""
 FILES_AT_ONCE = 250
 """Of one `decode`: it opens all of them."""
 
@@ -84,15 +84,22 @@ def way(directory, shipper, **environ):
         yield Way(nats, running, shipper)
 
 
-def fluent_bit(directory, output="stdout.conf", **environ):
-    """A Fluent Bit with the configuration that users get, its one line naming this output."""
+def configured(directory, output):
+    """Copy the configuration, change its one line to this output, and return the file to start Fluent Bit with."""
     conf = directory / "conf"
     if not conf.exists():
         shutil.copytree(CONF, conf)
-    main = conf / "fluent-bit.conf"
-    before = (CONF / "fluent-bit.conf").read_text()
-    assert before.count(INCLUDE.format("stdout.conf")) == 1
-    main.write_text(before.replace(INCLUDE.format("stdout.conf"), INCLUDE.format(output)))
+    form = Path(output).suffix
+    main = conf / f"fluent-bit{form}"
+    before = (CONF / main.name).read_text()
+    assert before.count(INCLUDE[form].format(f"stdout{form}")) == 1
+    main.write_text(before.replace(INCLUDE[form].format(f"stdout{form}"), INCLUDE[form].format(output)))
+    return main
+
+
+def fluent_bit(directory, output="stdout.conf", **environ):
+    """A Fluent Bit with the configuration that users get, its one line naming this output."""
+    main = configured(directory, output)
     port = free_port()
     places = {"FORWARD_PORT": port, "HTTP_PORT": free_port(), "STORAGE_PATH": directory / "storage"}
     env = os.environ | {name: str(value) for name, value in (places | environ).items()}

@@ -38,10 +38,13 @@ def way(tmp_path):
         yield way
 
 
-@pytest.mark.parametrize("name", ["mixed-2024", "mixed-2021-json"])
-def test_recorded_traffic_comes_out_whole_and_once(tmp_path, way, name):
+@pytest.mark.parametrize(
+    ("name", "output"), [("mixed-2024", "stdout.conf"), ("mixed-2021-json", "stdout.yaml")]
+)
+def test_recorded_traffic_comes_out_whole_and_once(tmp_path, name, output):
     messages = ways.corpus(name)
-    records = way.send([pub(subject, payload) for subject, payload in messages])
+    with ways.way(tmp_path, ways.fluent_bit(tmp_path, output)) as way:
+        records = way.send([pub(subject, payload) for subject, payload in messages])
     ways.assert_whole_and_once(tmp_path, records, messages)
     # In the order in which they were published, each topic for itself.
     for topic in DEFAULT_TOPICS:

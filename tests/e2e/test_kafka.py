@@ -77,10 +77,12 @@ def numbers_of(messages):
     return sorted(json.loads(message.value())["content"]["n"] for message in messages)
 
 
-@pytest.mark.parametrize("name", ["mixed-2024", "mixed-2021-json"])
-def test_recorded_traffic_is_in_the_kafka_topic_of_each_topic(tmp_path, kafka, name):
+@pytest.mark.parametrize(
+    ("name", "output"), [("mixed-2024", "kafka.conf"), ("mixed-2021-json", "kafka.yaml")]
+)
+def test_recorded_traffic_is_in_the_kafka_topic_of_each_topic(tmp_path, kafka, name, output):
     messages = ways.corpus(name)
-    with way(tmp_path, kafka) as sent:
+    with way(tmp_path, kafka, output) as sent:
         sent.publish(messages)
         found = kafka.read(len(messages))
         sent.finish(len(messages))

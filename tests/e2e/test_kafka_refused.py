@@ -7,6 +7,7 @@ import json
 import shutil
 import ssl
 
+import pytest
 import trustme
 import ways
 from building import bare
@@ -23,15 +24,19 @@ SIGNED_IN = {
     "sasl.username": "exporter",
     "sasl.password": "right # ${one}",
 }
-AT = "# @SET KAFKA_PASSWORD=file:///run/secrets/kafka_password"
+FROM_FILE = {
+    "conf": ["# @SET KAFKA_PASSWORD=file:///run/secrets/kafka_password"],
+    "yaml": ["# env:", "#   - name: KAFKA_PASSWORD", "#     uri: file:///run/secrets/kafka_password"],
+}
+"""The lines that a user uncomments."""
 
 
 @contextlib.contextmanager
-def way(directory, cable, *, shipper=None, run=None, **environ):
+def way(directory, cable, *, output="kafka.conf", run=None, **environ):
     """The way to a broker at the end of this cable."""
     with cable, started(Kafka(directory, advertised=cable.port)) as kafka:
         cable.broker = kafka.port
-        shipper = shipper or ways.fluent_bit(directory, "kafka.conf", KAFKA_BROKERS=kafka.brokers, **environ)
+        shipper = ways.fluent_bit(directory, output, KAFKA_BROKERS=kafka.brokers, **environ)
         with ways.way(directory, shipper, **run or {}) as sent:
             yield sent, kafka
 
@@ -57,16 +62,20 @@ def test_a_password_from_the_environment(tmp_path):
         assert numbers_of(kafka.read(5)) == [*range(5)]
 
 
-def test_a_password_from_a_file(tmp_path):
+@pytest.mark.parametrize("form", ["conf", "yaml"])
+def test_a_password_from_a_file(tmp_path, form):
     secret = tmp_path / "kafka_password"
     secret.write_text("right # ${one}\n")
     shutil.copytree(ways.CONF, tmp_path / "conf")
-    conf = tmp_path / "conf" / "output.d" / "kafka.conf"
+    conf = tmp_path / "conf" / "output.d" / f"kafka.{form}"
     text = conf.read_text()
-    assert text.count(AT) == 1
-    conf.write_text(text.replace(AT, f"@SET KAFKA_PASSWORD=file://{secret}"))
+    for line in FROM_FILE[form]:
+        assert text.count(line) == 1
+        text = text.replace(line, line.removeprefix("# "))
+    conf.write_text(text.replace("/run/secrets/kafka_password", str(secret)))
     # The file wins over the environment.
-    with way(tmp_path, Cable(users=USERS), **SASL, KAFKA_PASSWORD="wrong") as (sent, kafka):
+    environ = {**SASL, "KAFKA_PASSWORD": "wrong", "output": f"kafka.{form}"}
+    with way(tmp_path, Cable(users=USERS), **environ) as (sent, kafka):
         kafka.client |= SIGNED_IN
         publish(sent, range(5))
         assert numbers_of(kafka.read(5)) == [*range(5)]
