@@ -22,7 +22,7 @@ from nats_fluent.source import tls
 from nats_fluent.source.connect import connect_once
 
 if TYPE_CHECKING:
-    from nats_fluent.options import FluentUrl
+    from nats_fluent.addresses import FluentUrl
     from nats_fluent.settings import FluentSettings, Loaded, NatsSettings, Settings
 
 PROBE_TAG = "nats-fluent.check"

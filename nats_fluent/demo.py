@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 from nats_fluent import logs
+from nats_fluent.addresses import FluentUrl
 from nats_fluent.errors import RunFailed
-from nats_fluent.options import FluentUrl
 from nats_fluent.runtime import Service, Summary, stopped_by_signals
 from nats_fluent.samples import sample
 from nats_fluent.settings import FluentSettings, NatsSettings, Settings, ShutdownSettings

@@ -11,10 +11,8 @@ import difflib
 import re
 import string
 from fractions import Fraction
-from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
 
 PREFIX = "NATS_FLUENT_"
 TAG_FIELDS = ("topic", "subject", "identity", "operation")
-NATS_PORT = 4222
-FORWARD_PORT = 24224
 
 _SECONDS = {
     "": Fraction(1),
@@ -76,44 +72,6 @@ class Secret:
 
     def __repr__(self) -> str:
         return f"Secret(file={str(self.file)!r})" if self.file else "Secret('***')"
-
-
-class Topic(NamedTuple):
-    """One subscription: the NATS subject to subscribe to, and the name that its records carry."""
-
-    subject: str
-    topic: str
-
-    def __str__(self) -> str:
-        return self.subject if self.topic == bare_subject(self.subject) else f"{self.subject}={self.topic}"
-
-
-class FluentUrl(NamedTuple):
-    """Where records go.
-
-    Attributes:
-        scheme: ``forward``, ``forward+tls``, ``unix`` or ``stdout``.
-        host: a name or an address without brackets; empty for ``unix`` and ``stdout``.
-        port: the TCP port; 0 for ``unix`` and ``stdout``.
-        path: of the Unix socket; empty for the others.
-    """
-
-    scheme: str
-    host: str = ""
-    port: int = 0
-    path: str = ""
-
-    @property
-    def tls(self) -> bool:
-        """Whether the connection is encrypted."""
-        return self.scheme == "forward+tls"
-
-    def __str__(self) -> str:
-        if self.scheme == "stdout":
-            return "stdout:"
-        if self.scheme == "unix":
-            return f"unix://{self.path}"
-        return f"{self.scheme}://{_address(self.host, self.port)}"
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -174,30 +132,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def bare_subject(subject: str) -> str:
-    """Return the subject without its wildcard tokens."""
-    return ".".join(token for token in subject.split(".") if token not in ("*", ">"))
-
-
-def overlap(one: str, other: str) -> bool:
-    """Whether a message can match both subjects."""
-    for left, right in zip_longest(one.split("."), other.split(".")):
-        if left is None or right is None:
-            return False
-        if ">" in (left, right):
-            return True
-        if left != right and "*" not in (left, right):
-            return False
-    return True
-
-
 def quote(raw: object) -> str:
     """Return what was found, fit for one line of a message."""
     text = repr(raw)
     return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004 - a line's worth
 
 
-def _text(raw: object) -> str:
+def text_of(raw: object) -> str:
+    """Read one line of printable text."""
     if not isinstance(raw, str):
         raise ValueError(f"{quote(raw)} is not text; put it in quotes")  # noqa: TRY004 - as all parsers
     if not raw.isprintable():
@@ -205,8 +147,9 @@ def _text(raw: object) -> str:
     return raw
 
 
-def _word(raw: object) -> str:
-    text = _text(raw)
+def word_of(raw: object) -> str:
+    """Read text without a space."""
+    text = text_of(raw)
     if " " in text:
         raise ValueError(f"{quote(raw)} has a space; leave it out")
     return text
@@ -219,7 +162,7 @@ def _secret(raw: object) -> Secret:
 
 
 def _path(raw: object) -> Path:
-    return Path(_text(raw))
+    return Path(text_of(raw))
 
 
 def _amount(raw: object, units: dict[str, Any], what: str) -> Fraction:
@@ -281,7 +224,7 @@ def choice(*names: str, also: dict[str, str] | None = None) -> Kind:
 
 
 def _tag(raw: object) -> str:
-    text = _word(raw)
+    text = word_of(raw)
     fields = f"the fields are {', '.join(f'{{{name}}}' for name in TAG_FIELDS)}"
     try:
         parts = list(string.Formatter().parse(text))
@@ -295,102 +238,10 @@ def _tag(raw: object) -> str:
     return text
 
 
-def _items(raw: object) -> list[Any]:
-    items = raw.split(",") if isinstance(raw, str) else raw
-    if not isinstance(items, list) or not items:
-        raise ValueError(f"{quote(raw)} is not a list; write one or more, with commas between")
-    return [item.strip() if isinstance(item, str) else item for item in items]
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _addresses(raw: object) -> list[str]:
-    if "@" in str(raw):
-        raise ValueError("what is there has an @, as credentials have; give user and password on their own")
-    return [_word(item) for item in _items(raw)]
-
-
-def _endpoint(url: str, schemes: tuple[str, ...], port: int, forms: str) -> tuple[str, str, int]:
-    """Return scheme, host and port of an address that has nothing else."""
-    try:
-        parts = urlsplit(url)
-        found = (parts.scheme, parts.hostname or "", port if parts.port is None else parts.port)
-    except ValueError:
-        found = ("", "", 0)
-    else:
-        if parts.path.rstrip("/") or parts.query or parts.fragment:
-            found = ("", "", 0)
-    if found[0] not in schemes or not found[1] or not found[2]:
-        raise ValueError(f"{quote(url)} is not an address; write {forms}")
-    return found
-
-
-def _servers(raw: object) -> tuple[str, ...]:
-    forms = "nats://host:4222, tls://host:4222 or host:4222"
-    found = []
-    for item in _addresses(raw):
-        url = item if "://" in item else f"nats://{item}"
-        scheme, host, port = _endpoint(url, ("nats", "tls"), NATS_PORT, forms)
-        found.append(f"{scheme}://{_address(host, port)}")
-    return tuple(found)
-
-
-def _fluent_urls(raw: object) -> tuple[FluentUrl, ...]:
-    forms = "forward://host:24224, forward+tls://host:24224, unix:///path or stdout:"
-    found = []
-    for item in _addresses(raw):
-        if item == "stdout:":
-            found.append(FluentUrl("stdout"))
-        elif item.startswith("unix:///") and item != "unix:///":
-            found.append(FluentUrl("unix", path=item.removeprefix("unix://")))
-        else:
-            found.append(FluentUrl(*_endpoint(item, ("forward", "forward+tls"), FORWARD_PORT, forms)))
-    if FluentUrl("stdout") in found and len(found) > 1:
-        raise ValueError(f"{quote(raw)} has stdout: beside others; write stdout: alone, or leave it out")
-    return tuple(found)
-
-
-def topic_of(raw: object) -> Topic:
-    """Read one topic: ``subject``, ``subject=topic``, or a table with the keys subject and topic."""
-    if isinstance(raw, dict):
-        if unknown := sorted(set(raw) - {"subject", "topic"}):
-            raise ValueError(f"{quote(unknown[0])} is not a key of a topic; write subject and topic")
-        subject, name = _word(raw.get("subject", "")), _word(raw.get("topic", ""))
-    else:
-        subject, _, name = _word(raw).partition("=")
-    tokens = subject.split(".")
-    if "" in tokens:
-        raise ValueError(f"{quote(raw)} has a subject with an empty part; write it as in a.b.c")
-    if ">" in tokens[:-1] or any(token not in ("*", ">") and set(token) & {"*", ">"} for token in tokens):
-        raise ValueError(f"{quote(raw)} has a misplaced wildcard; write * for one whole part, > for the last")
-    name = name or bare_subject(subject)
-    if not name:
-        raise ValueError(f"{quote(raw)} has only wildcards, so its topic needs a name; write {subject}=name")
-    return Topic(subject, name)
-
-
-def _topics(raw: object) -> tuple[Topic, ...]:
-    found = tuple(topic_of(item) for item in _items(raw))
-    subjects = [topic.subject for topic in found]
-    for subject in subjects:
-        if subjects.count(subject) > 1:
-            raise ValueError(f"{quote(subject)} is there more than once; write it once")
-    return found
-
-
-def _show_list(values: Iterable[object]) -> str:
-    return ",".join(map(str, values))
-
-
-TEXT = Kind("TEXT", _text)
-WORD = Kind("WORD", _word)
+TEXT = Kind("TEXT", text_of)
+WORD = Kind("WORD", word_of)
 SECRET = Kind("SECRET", _secret, lambda secret: f"in {secret.file}" if secret.file else "***", secret=True)
 PATH = Kind("FILE", _path)
 DURATION = Kind("DURATION", _duration, _show_duration)
 SIZE = Kind("SIZE", _size, _show_size)
 TAG = Kind("TEMPLATE", _tag)
-SERVERS = Kind("URL,...", _servers, _show_list)
-FLUENT_URLS = Kind("URL,...", _fluent_urls, _show_list)
-TOPICS = Kind("SUBJECT[=TOPIC],...", _topics, _show_list)

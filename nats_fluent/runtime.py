@@ -22,10 +22,10 @@ import msgpack
 import structlog
 import uvloop
 
+from nats_fluent.addresses import bare_subject, overlap
 from nats_fluent.delivery import Delivery
 from nats_fluent.drops import Drops
 from nats_fluent.errors import NatsFluentError
-from nats_fluent.options import bare_subject, overlap
 from nats_fluent.pipeline import Pipeline
 from nats_fluent.publication import published_to
 from nats_fluent.record import FORWARD_LEVELS, Recorder

@@ -13,24 +13,11 @@ from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
-from nats_fluent import options
+from nats_fluent import addresses, options
+from nats_fluent.addresses import FluentUrl, Topic, overlap
 from nats_fluent.errors import SettingsError
 from nats_fluent.layering import Layers, build, catalogue
-from nats_fluent.options import (
-    DURATION,
-    PATH,
-    PREFIX,
-    SECRET,
-    SIZE,
-    TEXT,
-    WORD,
-    FluentUrl,
-    Say,
-    Secret,
-    Topic,
-    nearest,
-    overlap,
-)
+from nats_fluent.options import DURATION, PATH, PREFIX, SECRET, SIZE, TEXT, WORD, Say, Secret, nearest
 
 FORMER = "KAFKA_EXPORTER_"
 CONFIG = f"{PREFIX}CONFIG"
@@ -66,7 +53,7 @@ class NatsSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     servers: Annotated[
         tuple[str, ...],
-        Say(options.SERVERS, "NATS servers, nats:// or tls://.", _former("PUBSUB_ADDRESS")),
+        Say(addresses.SERVERS, "NATS servers, nats:// or tls://.", _former("PUBSUB_ADDRESS")),
     ] = ("nats://127.0.0.1:4222",)
     user: Annotated[str | None, Say(WORD, "User name.", _former("PUBSUB_USER"))] = None
     password: Annotated[Secret | None, Say(SECRET, "Password of the user.", _former("PUBSUB_PASS"))] = None
@@ -101,7 +88,7 @@ class FluentSettings(msgspec.Struct, frozen=True, kw_only=True):
     url: Annotated[
         tuple[FluentUrl, ...],
         Say(
-            options.FLUENT_URLS,
+            addresses.FLUENT_URLS,
             "Log shippers, in order of preference: forward://, forward+tls:// or unix://; or stdout: alone.",
         ),
     ] = (FluentUrl("stdout"),)
@@ -199,7 +186,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     nats: NatsSettings = NatsSettings()
     topics: Annotated[
         tuple[Topic, ...],
-        Say(options.TOPICS, "Subjects to subscribe to, each with the topic name that its records carry."),
+        Say(addresses.TOPICS, "Subjects to subscribe to, each with the topic name that its records carry."),
     ] = tuple(Topic(name, name) for name in DEFAULT_TOPICS)
     fluent: FluentSettings = FluentSettings()
     batch: BatchSettings = BatchSettings()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nats_fluent import options
+from nats_fluent import addresses, options
 from nats_fluent.errors import SettingsError
 from nats_fluent.settings import load
 
@@ -18,9 +18,9 @@ KINDS = {
     "count": options.whole(1, 10),
     "choice": options.choice("debug", "info", also={"trace": "debug"}),
     "tag": options.TAG,
-    "servers": options.SERVERS,
-    "urls": options.FLUENT_URLS,
-    "topics": options.TOPICS,
+    "servers": addresses.SERVERS,
+    "urls": addresses.FLUENT_URLS,
+    "topics": addresses.TOPICS,
 }
 
 

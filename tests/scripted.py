@@ -9,10 +9,10 @@ import random
 import msgpack
 from forward_server import CLOSE, Peer, Shipper
 
+from nats_fluent.addresses import FluentUrl
 from nats_fluent.delivery import Chunk, Outcome
 from nats_fluent.errors import ServerUnavailable
 from nats_fluent.forward.codec import entry
-from nats_fluent.options import FluentUrl
 from nats_fluent.settings import FluentSettings
 from nats_fluent.sink import ForwardSink
 

@@ -14,7 +14,7 @@ import structlog
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from nats_fluent.options import Topic
+from nats_fluent.addresses import Topic
 from nats_fluent.settings import NatsSettings
 from nats_fluent.source.core import CoreSource
 

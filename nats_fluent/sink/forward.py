@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
+    from nats_fluent.addresses import FluentUrl
     from nats_fluent.delivery import Chunk
     from nats_fluent.forward.connection import Event
-    from nats_fluent.options import FluentUrl
     from nats_fluent.settings import FluentSettings
     from nats_fluent.sink.common import OnSettled
     from nats_fluent.sink.stream import Stream

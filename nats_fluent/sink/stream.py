@@ -16,8 +16,8 @@ from nats_fluent.errors import ServerUnavailable, SettingsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from nats_fluent.addresses import FluentUrl
     from nats_fluent.forward.codec import Buffers
-    from nats_fluent.options import FluentUrl
     from nats_fluent.settings import FluentSettings
 
 READ_SIZE = 64 * 1024

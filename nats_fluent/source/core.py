@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
     from structlog.typing import FilteringBoundLogger
 
-    from nats_fluent.options import Topic
+    from nats_fluent.addresses import Topic
     from nats_fluent.settings import NatsSettings
     from nats_fluent.source.parser import Taker
 

@@ -10,8 +10,9 @@ from programs import FluentBit, NatsServer, free_port, started
 from taking import Certificates
 
 from nats_fluent import check
+from nats_fluent.addresses import FluentUrl
 from nats_fluent.errors import SettingsError
-from nats_fluent.options import FluentUrl, Secret
+from nats_fluent.options import Secret
 from nats_fluent.settings import FluentSettings, NatsSettings, Settings, load
 
 

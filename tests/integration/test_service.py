@@ -16,7 +16,7 @@ from programs import NatsServer, free_port, started
 from sending import LOOPS, run_on
 from taking import publish_raw, publisher
 
-from nats_fluent.options import FluentUrl, Topic
+from nats_fluent.addresses import FluentUrl, Topic
 from nats_fluent.runtime import Service
 from nats_fluent.settings import BatchSettings, FluentSettings, NatsSettings, Settings, ShutdownSettings
 

@@ -12,9 +12,10 @@ from fluent.sender import EventTime, FluentSender
 from forward_server import ForwardServer, Peer, Shipper, until
 from sending import LOOPS, TIME_NS, chunk_of, numbered, run_on, sending
 
+from nats_fluent.addresses import FluentUrl
 from nats_fluent.errors import ServerUnavailable
 from nats_fluent.forward import codec
-from nats_fluent.options import FluentUrl, Secret
+from nats_fluent.options import Secret
 from nats_fluent.settings import FluentSettings
 from nats_fluent.sink.stream import dial
 

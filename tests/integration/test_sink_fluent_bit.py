@@ -14,7 +14,8 @@ from programs import FluentBit, Program, started, wait_until
 from sending import LOOPS, TIME_NS, chunk_of, numbered, run_on, sending
 from taking import Certificates
 
-from nats_fluent.options import FluentUrl, Secret
+from nats_fluent.addresses import FluentUrl
+from nats_fluent.options import Secret
 from nats_fluent.settings import FluentSettings
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from forward_server import until
 from programs import Program, find, free_port, required, started
 from sending import chunk_of, numbered, sending
 
-from nats_fluent.options import FluentUrl, Secret
+from nats_fluent.addresses import FluentUrl
+from nats_fluent.options import Secret
 from nats_fluent.settings import FluentSettings
 
 LIBRARY = "@fluent-org/logger"

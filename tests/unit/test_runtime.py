@@ -13,7 +13,7 @@ from building import Time, bare, envelope, event, publication
 from judging import vectors
 
 from nats_fluent import runtime
-from nats_fluent.options import Topic
+from nats_fluent.addresses import Topic
 from nats_fluent.runtime import Summary, decode_payload, new_chunk_id, new_run_id
 from nats_fluent.settings import RecordSettings, Settings
 

@@ -5,7 +5,7 @@ import pytest
 from loading import loaded, problems
 
 from nats_fluent import settings
-from nats_fluent.options import FluentUrl, Topic
+from nats_fluent.addresses import FluentUrl, Topic
 from nats_fluent.settings import CATALOGUE, DEFAULT_TOPICS, Settings
 
 BY_KEY = {option.key: option for option in CATALOGUE}

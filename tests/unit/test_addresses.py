@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from loading import refused
 
-from nats_fluent import options
-from nats_fluent.options import FluentUrl, Topic, bare_subject, overlap
+from nats_fluent import addresses
+from nats_fluent.addresses import FluentUrl, Topic, bare_subject, overlap
 
 TOKENS = st.text(string.ascii_letters + string.digits + "-_$", min_size=1, max_size=5)
 SUBJECTS = st.tuples(st.lists(TOKENS | st.just("*"), max_size=4), TOKENS | st.sampled_from("*>")).map(
@@ -34,8 +34,8 @@ PORTS = st.integers(1, 65535)
     ],
 )
 def test_servers(raw, servers):
-    assert options.SERVERS.parse(raw) == servers
-    assert options.SERVERS.parse(options.SERVERS.show(servers)) == servers
+    assert addresses.SERVERS.parse(raw) == servers
+    assert addresses.SERVERS.parse(addresses.SERVERS.show(servers)) == servers
 
 
 @pytest.mark.parametrize(
@@ -80,11 +80,11 @@ def test_what_is_not_a_list(raw):
 @example([FluentUrl("unix", path="/run/fluent.sock"), FluentUrl("forward", "a", 1)])
 @example([FluentUrl("stdout")])
 def test_a_fluent_url_is_read_as_it_is_shown(urls):
-    assert options.FLUENT_URLS.parse(options.FLUENT_URLS.show(urls)) == tuple(urls)
+    assert addresses.FLUENT_URLS.parse(addresses.FLUENT_URLS.show(urls)) == tuple(urls)
 
 
 def test_fluent_urls():
-    first, second, third = options.FLUENT_URLS.parse("forward://a, forward+tls://[::1]:1, unix:///run/f")
+    first, second, third = addresses.FLUENT_URLS.parse("forward://a, forward+tls://[::1]:1, unix:///run/f")
     assert first == ("forward", "a", 24224, "")
     assert second == ("forward+tls", "::1", 1, "")
     assert third == ("unix", "", 0, "/run/f")
@@ -113,7 +113,7 @@ def test_topics_are_read_as_they_are_shown(subjects, names):
         Topic(subject, name)
         for subject, name in zip(subjects, [*names, *(["x"] * len(subjects))], strict=False)
     )
-    assert options.TOPICS.parse(options.TOPICS.show(topics)) == topics
+    assert addresses.TOPICS.parse(addresses.TOPICS.show(topics)) == topics
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_topics_are_read_as_they_are_shown(subjects, names):
     ],
 )
 def test_topics(raw, topics):
-    assert list(options.TOPICS.parse(raw)) == topics
+    assert list(addresses.TOPICS.parse(raw)) == topics
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,164 @@
+"""Where messages come from and records go: subjects, topics, and the addresses of servers."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+from nats_fluent.options import Kind, quote, word_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NATS_PORT = 4222
+FORWARD_PORT = 24224
+
+
+class Topic(NamedTuple):
+    """One subscription: the NATS subject to subscribe to, and the name that its records carry."""
+
+    subject: str
+    topic: str
+
+    def __str__(self) -> str:
+        return self.subject if self.topic == bare_subject(self.subject) else f"{self.subject}={self.topic}"
+
+
+class FluentUrl(NamedTuple):
+    """Where records go.
+
+    Attributes:
+        scheme: ``forward``, ``forward+tls``, ``unix`` or ``stdout``.
+        host: a name or an address without brackets; empty for ``unix`` and ``stdout``.
+        port: the TCP port; 0 for ``unix`` and ``stdout``.
+        path: of the Unix socket; empty for the others.
+    """
+
+    scheme: str
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    @property
+    def tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.scheme == "forward+tls"
+
+    def __str__(self) -> str:
+        if self.scheme == "stdout":
+            return "stdout:"
+        if self.scheme == "unix":
+            return f"unix://{self.path}"
+        return f"{self.scheme}://{_address(self.host, self.port)}"
+
+
+def bare_subject(subject: str) -> str:
+    """Return the subject without its wildcard tokens."""
+    return ".".join(token for token in subject.split(".") if token not in ("*", ">"))
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether a message can match both subjects."""
+    for left, right in zip_longest(one.split("."), other.split(".")):
+        if left is None or right is None:
+            return False
+        if ">" in (left, right):
+            return True
+        if left != right and "*" not in (left, right):
+            return False
+    return True
+
+
+def _items(raw: object) -> list[Any]:
+    items = raw.split(",") if isinstance(raw, str) else raw
+    if not isinstance(items, list) or not items:
+        raise ValueError(f"{quote(raw)} is not a list; write one or more, with commas between")
+    return [item.strip() if isinstance(item, str) else item for item in items]
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _addresses(raw: object) -> list[str]:
+    if "@" in str(raw):
+        raise ValueError("what is there has an @, as credentials have; give user and password on their own")
+    return [word_of(item) for item in _items(raw)]
+
+
+def _endpoint(url: str, schemes: tuple[str, ...], port: int, forms: str) -> tuple[str, str, int]:
+    """Return scheme, host and port of an address that has nothing else."""
+    try:
+        parts = urlsplit(url)
+        found = (parts.scheme, parts.hostname or "", port if parts.port is None else parts.port)
+    except ValueError:
+        found = ("", "", 0)
+    else:
+        if parts.path.rstrip("/") or parts.query or parts.fragment:
+            found = ("", "", 0)
+    if found[0] not in schemes or not found[1] or not found[2]:
+        raise ValueError(f"{quote(url)} is not an address; write {forms}")
+    return found
+
+
+def _servers(raw: object) -> tuple[str, ...]:
+    forms = "nats://host:4222, tls://host:4222 or host:4222"
+    found = []
+    for item in _addresses(raw):
+        url = item if "://" in item else f"nats://{item}"
+        scheme, host, port = _endpoint(url, ("nats", "tls"), NATS_PORT, forms)
+        found.append(f"{scheme}://{_address(host, port)}")
+    return tuple(found)
+
+
+def _fluent_urls(raw: object) -> tuple[FluentUrl, ...]:
+    forms = "forward://host:24224, forward+tls://host:24224, unix:///path or stdout:"
+    found = []
+    for item in _addresses(raw):
+        if item == "stdout:":
+            found.append(FluentUrl("stdout"))
+        elif item.startswith("unix:///") and item != "unix:///":
+            found.append(FluentUrl("unix", path=item.removeprefix("unix://")))
+        else:
+            found.append(FluentUrl(*_endpoint(item, ("forward", "forward+tls"), FORWARD_PORT, forms)))
+    if FluentUrl("stdout") in found and len(found) > 1:
+        raise ValueError(f"{quote(raw)} has stdout: beside others; write stdout: alone, or leave it out")
+    return tuple(found)
+
+
+def topic_of(raw: object) -> Topic:
+    """Read one topic: ``subject``, ``subject=topic``, or a table with the keys subject and topic."""
+    if isinstance(raw, dict):
+        if unknown := sorted(set(raw) - {"subject", "topic"}):
+            raise ValueError(f"{quote(unknown[0])} is not a key of a topic; write subject and topic")
+        subject, name = word_of(raw.get("subject", "")), word_of(raw.get("topic", ""))
+    else:
+        subject, _, name = word_of(raw).partition("=")
+    tokens = subject.split(".")
+    if "" in tokens:
+        raise ValueError(f"{quote(raw)} has a subject with an empty part; write it as in a.b.c")
+    if ">" in tokens[:-1] or any(token not in ("*", ">") and set(token) & {"*", ">"} for token in tokens):
+        raise ValueError(f"{quote(raw)} has a misplaced wildcard; write * for one whole part, > for the last")
+    name = name or bare_subject(subject)
+    if not name:
+        raise ValueError(f"{quote(raw)} has only wildcards, so its topic needs a name; write {subject}=name")
+    return Topic(subject, name)
+
+
+def _topics(raw: object) -> tuple[Topic, ...]:
+    found = tuple(topic_of(item) for item in _items(raw))
+    subjects = [topic.subject for topic in found]
+    for subject in subjects:
+        if subjects.count(subject) > 1:
+            raise ValueError(f"{quote(subject)} is there more than once; write it once")
+    return found
+
+
+def _show_list(values: Iterable[object]) -> str:
+    return ",".join(map(str, values))
+
+
+SERVERS = Kind("URL,...", _servers, _show_list)
+FLUENT_URLS = Kind("URL,...", _fluent_urls, _show_list)
+TOPICS = Kind("SUBJECT[=TOPIC],...", _topics, _show_list)
