@@ -6,28 +6,41 @@ from collections import defaultdict
 
 
 class Account:
-    """Counts of one run; each publication that was received is in exactly one of the others.
+    """Counts of one run; each publication that came is in exactly one of the others.
 
-    received = delivered + dropped + held, where undecodable and oversized are among the delivered or the held.
+    received + recovered = delivered + dropped + returned + held, where undecodable and oversized are among the
+    delivered or the held, and spooled among the held.
 
     Attributes:
         received: publications by topic, as handed over by the source.
+        recovered: records that an earlier process left in the spool.
         delivered: records that the log shipper acknowledged.
         delivered_undecodable: those of them that hold bytes instead of content.
-        dropped: publications that found the memory budget full.
+        dropped: publications that found the memory budget full, and are lost.
+        returned: publications that found it full, and that the source will bring again.
+        spooled: records that are on disk and not in memory.
         undecodable: records made for payloads that could not be decoded, or were too large.
         replaced_bytes: bytes that were not UTF-8 and went out as U+FFFD.
     """
 
     def __init__(self) -> None:
         self.received: defaultdict[str, int] = defaultdict(int)
+        self.recovered = 0
         self.delivered = 0
         self.delivered_undecodable = 0
         self.dropped = 0
+        self.returned = 0
+        self.spooled = 0
         self.undecodable = 0
         self.replaced_bytes = 0
 
     @property
     def held(self) -> int:
-        """Publications that are received and neither delivered nor dropped."""
-        return sum(self.received.values()) - self.delivered - self.dropped
+        """Records that are neither delivered nor given up."""
+        came = sum(self.received.values()) + self.recovered
+        return came - self.delivered - self.dropped - self.returned
+
+    @property
+    def in_memory(self) -> int:
+        """Those of the held that would be lost with this process."""
+        return self.held - self.spooled

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from nats_fluent.options import Kind, quote, word_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 NATS_PORT = 4222
 FORWARD_PORT = 24224
@@ -127,6 +127,14 @@ def _fluent_urls(raw: object) -> tuple[FluentUrl, ...]:
     return tuple(found)
 
 
+def _check_subject(raw: object, subject: str) -> None:
+    tokens = subject.split(".")
+    if "" in tokens:
+        raise ValueError(f"{quote(raw)} has a subject with an empty part; write it as in a.b.c")
+    if ">" in tokens[:-1] or any(token not in ("*", ">") and set(token) & {"*", ">"} for token in tokens):
+        raise ValueError(f"{quote(raw)} has a misplaced wildcard; write * for one whole part, > for the last")
+
+
 def topic_of(raw: object) -> Topic:
     """Read one topic: ``subject``, ``subject=topic``, or a table with the keys subject and topic."""
     if isinstance(raw, dict):
@@ -135,11 +143,7 @@ def topic_of(raw: object) -> Topic:
         subject, name = word_of(raw.get("subject", "")), word_of(raw.get("topic", ""))
     else:
         subject, _, name = word_of(raw).partition("=")
-    tokens = subject.split(".")
-    if "" in tokens:
-        raise ValueError(f"{quote(raw)} has a subject with an empty part; write it as in a.b.c")
-    if ">" in tokens[:-1] or any(token not in ("*", ">") and set(token) & {"*", ">"} for token in tokens):
-        raise ValueError(f"{quote(raw)} has a misplaced wildcard; write * for one whole part, > for the last")
+    _check_subject(raw, subject)
     name = name or bare_subject(subject)
     if not name:
         raise ValueError(f"{quote(raw)} has only wildcards, so its topic needs a name; write {subject}=name")
@@ -148,11 +152,22 @@ def topic_of(raw: object) -> Topic:
 
 def _topics(raw: object) -> tuple[Topic, ...]:
     found = tuple(topic_of(item) for item in _items(raw))
-    subjects = [topic.subject for topic in found]
+    _check_once([topic.subject for topic in found])
+    return found
+
+
+def _subjects(raw: object) -> tuple[str, ...]:
+    found = tuple(word_of(item) for item in _items(raw)) if raw not in ("", []) else ()
+    for subject in found:
+        _check_subject(subject, subject)
+    _check_once(found)
+    return found
+
+
+def _check_once(subjects: Sequence[str]) -> None:
     for subject in subjects:
         if subjects.count(subject) > 1:
             raise ValueError(f"{quote(subject)} is there more than once; write it once")
-    return found
 
 
 def _show_list(values: Iterable[object]) -> str:
@@ -162,3 +177,4 @@ def _show_list(values: Iterable[object]) -> str:
 SERVERS = Kind("URL,...", _servers, _show_list)
 FLUENT_URLS = Kind("URL,...", _fluent_urls, _show_list)
 TOPICS = Kind("SUBJECT[=TOPIC],...", _topics, _show_list)
+SUBJECTS = Kind("SUBJECT,...", _subjects, _show_list)

@@ -15,6 +15,8 @@ class Outcome(Enum):
     """The log shipper acknowledged the chunk that holds its record."""
     UNDECODABLE = auto()
     """As DELIVERED, for a record that holds the payload's bytes and the reason."""
+    SPOOLED = auto()
+    """The chunk that holds its record is on disk, and goes to the log shipper later, or from another process."""
     RETRY = auto()
     """It was given back unsent; a source that can redeliver should."""
 
@@ -32,6 +34,9 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
         reply: the reply subject, or an empty string.
         headers: the header block as it came, ``NATS/1.0\r\n...``, or None without headers.
         settle: called once with what became of it; None where nobody wants to know.
+        stream: the JetStream stream that it comes from; empty for core NATS.
+        sequence: its sequence number in the stream.
+        deliveries: how many times it was delivered, this one included.
     """
 
     topic: str
@@ -40,6 +45,9 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
     reply: str = ""
     headers: bytes | None = None
     settle: Settle | None = None
+    stream: str = ""
+    sequence: int = 0
+    deliveries: int = 0
 
 
 class Chunk:

@@ -238,10 +238,19 @@ def _tag(raw: object) -> str:
     return text
 
 
+def _name(raw: object) -> str:
+    # ADR-6 of NATS: what names a stream or a consumer is a part of subjects and of file names.
+    if found := set(word_of(raw)) & set(".*>/\\"):
+        raise ValueError(f"{quote(raw)} has {' and '.join(sorted(found))}, which no such name may have")
+    return word_of(raw)
+
+
 TEXT = Kind("TEXT", text_of)
 WORD = Kind("WORD", word_of)
 SECRET = Kind("SECRET", _secret, lambda secret: f"in {secret.file}" if secret.file else "***", secret=True)
+NAME = Kind("NAME", _name)
 PATH = Kind("FILE", _path)
+DIRECTORY = Kind("DIR", text_of)
 DURATION = Kind("DURATION", _duration, _show_duration)
 SIZE = Kind("SIZE", _size, _show_size)
 TAG = Kind("TEMPLATE", _tag)

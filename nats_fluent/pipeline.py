@@ -1,7 +1,8 @@
 """From a delivery to a chunk, and back from the chunk's acknowledgement: the way of one publication.
 
-Everything that is held, from receipt to acknowledgement, is charged to one budget of bytes. When it is full, what
-comes next is dropped and counted by its subject: core NATS offers no way to slow the publishers down.
+Everything that is held in memory, from receipt to acknowledgement, is charged to one budget of bytes. When it is full,
+what comes next from core NATS is dropped and counted by its subject: there is no way to slow the publishers down. What
+a stream still has is given back to it, and the source asks it for no more than there is `room` for.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nats_fluent.account import Account
@@ -40,7 +42,9 @@ class Pipeline:
         batch: limits of a chunk, and the budget.
         recorder: makes records.
         new_chunk_id: makes a chunk id that was never made before.
-        dropped: told the subject of each publication that found the budget full.
+        dropped: told the subject of each publication that found the budget full and is lost.
+        answer_late: whether a publisher that asks is answered when its record is delivered or on disk, instead of when
+            it is received.
     """
 
     def __init__(
@@ -50,11 +54,14 @@ class Pipeline:
         *,
         new_chunk_id: Callable[[], str],
         dropped: Callable[[str], None],
+        answer_late: bool = False,
     ) -> None:
         self._budget = batch.buffer_bytes
         self._recorder = recorder
         self._batcher = Batcher(batch, new_chunk_id)
         self._dropped = dropped
+        self._answer_late = answer_late
+        self._answers: list[str] = []
         self._inbox: deque[Delivery] = deque()
         self._sleeper: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -65,15 +72,22 @@ class Pipeline:
         self.held_bytes = 0
         """Bytes of the budget in use."""
 
+    @property
+    def room(self) -> int:
+        """Bytes of the budget that are free."""
+        return self._budget - self.held_bytes
+
     def receive(self, delivery: Delivery) -> None:
-        """Take a delivery; never blocks. It is dropped and counted when the budget is full."""
+        """Take a delivery; never blocks. When the budget is full, it is given back, or dropped and counted."""
         self._received[delivery.topic] += 1
         charge = len(delivery.payload) + DELIVERY_BYTES
         if self.held_bytes + charge > self._budget:
-            self.account.dropped += 1
-            self._dropped(delivery.subject)
             if delivery.settle is not None:
+                self.account.returned += 1
                 delivery.settle(Outcome.RETRY)
+            else:
+                self.account.dropped += 1
+                self._dropped(delivery.subject)
             return
         self.held_bytes += charge
         self._inbox.append(delivery)
@@ -88,16 +102,27 @@ class Pipeline:
             self.account.delivered_undecodable += chunk.undecodable
         for settle, delivered_as in chunk.settles:
             settle(delivered_as if outcome is Outcome.DELIVERED else outcome)
-        if self._ending and not self.account.held:
-            self._emptied.set()
+        if self._ending:
+            self._wake()
+
+    def spooled(self, chunk: Chunk) -> None:
+        """Account for a chunk that is on disk and no longer in memory, and tell who waits for its records."""
+        self.held_bytes -= len(chunk.entries)
+        self.account.spooled += chunk.count
+        for settle, _ in chunk.settles:
+            settle(Outcome.SPOOLED)
+        if self._ending:
+            self._wake()
+
+    def loaded(self, chunk: Chunk) -> None:
+        """Account for a chunk that was on disk only, and is in memory again."""
+        self.held_bytes += len(chunk.entries)
+        self.account.spooled -= chunk.count
 
     async def end(self) -> None:
-        """Let `run` return when all that was received is with the sink; return when all of that is settled.
-
-        Also when `run` has died: what is held then stays so.
-        """
+        """Let `run` return when nothing is held in memory, and wait for that; also when `run` has died."""
         self._ending = True
-        if not self.account.held:
+        if not self.account.in_memory and not self._answers:
             self._emptied.set()
         self._wake()
         await self._emptied.wait()
@@ -105,7 +130,7 @@ class Pipeline:
     async def run(
         self, *, submit: Callable[[Chunk], None], acknowledge: Callable[[str], Awaitable[None]]
     ) -> None:
-        """Work on deliveries until `end`.
+        """Work on deliveries until `end`, and then until all of them are settled.
 
         Args:
             submit: takes a chunk; never blocks.
@@ -113,30 +138,29 @@ class Pipeline:
         """
         ready = self._batcher.ready
         try:
-            while not (self._ending and not self._inbox):
+            while True:
                 if self._inbox:
                     await asyncio.sleep(0)
-                else:
+                elif self._ending and self._batcher.records:
+                    self._batcher.flush()
+                elif self._ending and not self.account.in_memory and not self._answers:
+                    return
+                elif not self._answers:
                     await self._sleep()
-                asks = self._work(time.time_ns(), time.monotonic())
-                for reply in asks:
+                self._work(time.time_ns(), time.monotonic())
+                answers, self._answers = self._answers, []
+                for reply in answers:
                     await acknowledge(reply)
                 while ready:
                     submit(ready.popleft())
-        except BaseException:
-            self._emptied.set()  # nothing more will be: whoever waits in `end` is to go on
-            raise
         finally:
+            self._emptied.set()  # nothing more will be: whoever waits in `end` is to go on
             if self._timer is not None:
                 self._timer.cancel()
-        self._batcher.flush()
-        while ready:
-            submit(ready.popleft())
 
-    def _work(self, now_ns: int, now: float) -> list[str]:
-        """Put a slice of the inbox into chunks; return the reply subjects that wait for an `ack`."""
+    def _work(self, now_ns: int, now: float) -> None:
+        """Put a slice of the inbox into chunks."""
         inbox, account, record, add = self._inbox, self.account, self._recorder.record, self._batcher.add
-        asks = []
         grown = 0
         for _ in range(min(len(inbox), SLICE)):
             delivery = inbox.popleft()
@@ -147,12 +171,22 @@ class Pipeline:
                 account.undecodable += 1
             if made.replaced:
                 account.replaced_bytes += made.replaced
+            settle = delivery.settle
             if made.ack_asked and delivery.reply:
-                asks.append(delivery.reply)
-            add(made.tag, encoded, now, delivery.settle, made.error != "")
+                if self._answer_late:
+                    settle = partial(self._answer, delivery)
+                else:
+                    self._answers.append(delivery.reply)
+            add(made.tag, encoded, now, settle, made.error != "")
         self.held_bytes += grown
         self._batcher.expire(now)
-        return asks
+
+    def _answer(self, delivery: Delivery, outcome: Outcome) -> None:
+        if outcome is not Outcome.RETRY:
+            self._answers.append(delivery.reply)
+            self._wake()
+        if delivery.settle is not None:
+            delivery.settle(outcome)
 
     async def _sleep(self) -> None:
         """Wait until something is received or an open chunk is due."""

@@ -169,7 +169,7 @@ class Recorder:
             "namespace": namespace,
             "key": f"{name}/{key}" if key else name,
             "timestamp": timestamp,
-            "id": f"{self._prefix}{self._count}",
+            "id": self._id(delivery),
             "content": value,
         }
         if not identity:
@@ -180,8 +180,16 @@ class Recorder:
             del fields["namespace"]
         if delivery.headers is not None:
             fields["headers"] = parse_headers(delivery.headers)
+        if delivery.stream:
+            fields |= _place(delivery)
         tag = self._tags.get(topic) or self._tag(topic, delivery.subject, identity, operation)
         return tag, time_ns, fields
+
+    def _id(self, delivery: Delivery) -> str:
+        """Return what no other record has: by its place in the stream, so that it stays when NATS sends it again."""
+        if delivery.stream:
+            return f"{delivery.stream}-{delivery.sequence}"
+        return f"{self._prefix}{self._count}"
 
     def _tag(self, topic: str, subject: str, identity: str, operation: str) -> str:
         if self._by_topic:
@@ -201,14 +209,24 @@ class Recorder:
             "subject": delivery.subject,
             "key": delivery.topic,
             "timestamp": plain.rfc3339(*divmod(now_ns, _NS)),
-            "id": f"{self._prefix}{self._count}",
+            "id": self._id(delivery),
             "error": error,
             "size": len(payload),
             "payload": plain.base64(shown),
         }
         if len(shown) < len(payload):
             fields["truncated"] = True
+        if delivery.stream:
+            fields |= _place(delivery)
         return Record(self._undecodable_tag, now_ns, msgpack.packb(fields), ack_asked, error)
+
+
+def _place(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "stream": delivery.stream,
+        "sequence": delivery.sequence,
+        "deliveries": delivery.deliveries,
+    }
 
 
 def _first(value: dict[str, Any], names: tuple[str, ...]) -> str:

@@ -125,6 +125,7 @@ class Service:
             ),
             new_chunk_id=new_chunk_id,
             dropped=self._drops.add,
+            answer_late=settings.nats.ack == "delivered",
         )
         self._sink = open_sink(settings.fluent, self._pipeline.settled)
         self._source = CoreSource(

@@ -17,7 +17,20 @@ from nats_fluent import addresses, options
 from nats_fluent.addresses import FluentUrl, Topic, overlap
 from nats_fluent.errors import SettingsError
 from nats_fluent.layering import Layers, build, catalogue
-from nats_fluent.options import DURATION, PATH, PREFIX, SECRET, SIZE, TEXT, WORD, Say, Secret, nearest
+from nats_fluent.options import (
+    DIRECTORY,
+    DURATION,
+    NAME,
+    PATH,
+    PREFIX,
+    SECRET,
+    SIZE,
+    TEXT,
+    WORD,
+    Say,
+    Secret,
+    nearest,
+)
 
 FORMER = "KAFKA_EXPORTER_"
 CONFIG = f"{PREFIX}CONFIG"
@@ -73,6 +86,13 @@ class NatsSettings(msgspec.Struct, frozen=True, kw_only=True):
     queue_group: Annotated[
         str, Say(WORD, "Queue group: programs with the same one share the messages between them.")
     ] = "nats-fluent"
+    ack: Annotated[
+        Literal["received", "delivered"],
+        Say(
+            options.choice("received", "delivered"),
+            "When a publisher that asks is answered: when this has it, or when the log shipper or the spool does.",
+        ),
+    ] = "received"
     name: Annotated[
         str, Say(TEXT, "Name of the connection, as the servers list it.", _former("PUBSUB_CLIENT_ID"))
     ] = "nats-fluent"
@@ -80,6 +100,54 @@ class NatsSettings(msgspec.Struct, frozen=True, kw_only=True):
     ping_interval: Annotated[
         float, Say(DURATION, "Time between pings; a server that left two unanswered is given up.")
     ] = 15.0
+
+
+class JetStreamSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Messages from a stream, acknowledged when the log shipper has them; without a stream, core NATS."""
+
+    stream: Annotated[str, Say(NAME, "Stream to consume from; blank for core NATS.")] = ""
+    durable: Annotated[
+        str, Say(NAME, "Durable consumer on it: programs with the same one share the messages between them.")
+    ] = "nats-fluent"
+    filter_subjects: Annotated[
+        tuple[str, ...],
+        Say(addresses.SUBJECTS, "Subjects of the stream to consume; blank for those of the topics."),
+    ] = ()
+    create: Annotated[
+        Literal["bind", "create", "reconcile"],
+        Say(
+            options.choice("bind", "create", "reconcile"),
+            "The consumer: bind to one that is there, create a missing one, or reconcile one that differs.",
+        ),
+    ] = "create"
+    ack_wait: Annotated[
+        float, Say(DURATION, "How long the server waits for an acknowledgement or a sign of progress.")
+    ] = 30.0
+    max_ack_pending: Annotated[
+        int, Say(options.whole(1, 1_000_000), "Messages that may be delivered and unacknowledged.")
+    ] = 20_000
+    domain: Annotated[str, Say(WORD, "JetStream domain, where the stream is in another one.")] = ""
+
+
+class SpoolSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Chunks on disk, for a log shipper that is away for long, and for a stop or a crash meanwhile."""
+
+    mode: Annotated[
+        Literal["off", "overflow", "always"],
+        Say(
+            options.choice("off", "overflow", "always"),
+            "off, overflow (what memory has no room for, and what is left on SIGTERM), or always (each chunk, first).",
+        ),
+    ] = "off"
+    dir: Annotated[str, Say(DIRECTORY, "Where the chunks are; this program alone may use it.")] = ""
+    max_bytes: Annotated[int, Say(SIZE, "Bytes of chunks on disk, at most.")] = 1 << 30
+    fsync: Annotated[
+        Literal["on", "off"],
+        Say(
+            options.choice("on", "off"),
+            "Whether a chunk survives the crash of the machine, or of this program only.",
+        ),
+    ] = "on"
 
 
 class FluentSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,8 +256,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         tuple[Topic, ...],
         Say(addresses.TOPICS, "Subjects to subscribe to, each with the topic name that its records carry."),
     ] = tuple(Topic(name, name) for name in DEFAULT_TOPICS)
+    jetstream: JetStreamSettings = JetStreamSettings()
     fluent: FluentSettings = FluentSettings()
     batch: BatchSettings = BatchSettings()
+    spool: SpoolSettings = SpoolSettings()
     record: RecordSettings = RecordSettings()
     log: LogSettings = LogSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
@@ -252,6 +322,18 @@ def _check_together(layers: Layers) -> None:
         "fluent.mode",
         wrong=lambda compress, mode: compress != "off" and mode != "packed",
         problem="only packed chunks can be compressed; write mode packed or compress off",
+    )
+    layers.check(
+        "spool.mode",
+        "spool.dir",
+        wrong=lambda mode, directory: (mode == "off") != (directory == ""),
+        problem="one is there without the other; give a directory, and the mode overflow or always",
+    )
+    layers.check(
+        "spool.mode",
+        "jetstream.stream",
+        wrong=lambda mode, stream: mode != "off" and stream != "",
+        problem="the stream keeps what is not acknowledged; leave the spool out",
     )
     larger = "the first is larger than the second; make it smaller, or the second larger"
     for small, large in (("record.max_bytes", "batch.max_bytes"), ("batch.max_bytes", "batch.buffer_bytes")):

@@ -22,7 +22,7 @@ GOOD = publication({"ID": "1"})
 class Pipe:
     """A pipeline, and what it said to each of its neighbours."""
 
-    def __init__(self, **batch):
+    def __init__(self, *, answer_late=False, **batch):
         numbers = count(1)
         self.dropped = []
         self.chunks = []
@@ -33,6 +33,7 @@ class Pipe:
             Recorder(RecordSettings(), "run", levels=None),
             new_chunk_id=lambda: f"id{next(numbers)}",
             dropped=self.dropped.append,
+            answer_late=answer_late,
         )
         self.account = self.pipeline.account
 

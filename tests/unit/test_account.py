@@ -13,14 +13,19 @@ def test_a_new_account_is_empty():
     assert not any(value for value in vars(account).values())
 
 
-@given(
-    st.dictionaries(st.sampled_from(["a", "b", "c"]), st.integers(0, 10**9)),
-    st.integers(0, 10**9),
-    st.integers(0, 10**9),
-)
-def test_what_is_held_is_neither_delivered_nor_dropped(received, delivered, dropped):
+COUNT = st.integers(0, 10**9)
+
+
+@given(st.dictionaries(st.sampled_from(["a", "b", "c"]), COUNT), COUNT, COUNT, COUNT, COUNT, COUNT)
+def test_what_is_held_is_neither_delivered_nor_given_up(
+    received, recovered, delivered, dropped, returned, spooled
+):
     account = Account()
     account.received.update(received)
-    account.delivered, account.dropped = delivered, dropped
+    account.recovered = recovered
+    account.delivered, account.dropped, account.returned = delivered, dropped, returned
     account.undecodable = account.delivered_undecodable = 7  # of the delivered, or of the held
-    assert sum(received.values()) == account.delivered + account.dropped + account.held
+    account.spooled = spooled  # of the held
+    came = sum(received.values()) + recovered
+    assert came == account.delivered + account.dropped + account.returned + account.held
+    assert account.held == account.in_memory + account.spooled

@@ -299,3 +299,17 @@ def test_content_deeper_than_the_log_shipper_reads_goes_out_as_text(name):
     assert not plain.deeper(flat["content"], FORWARD_LEVELS)
     assert flat == whole | {"content": plain.flatten(whole["content"], FORWARD_LEVELS)}
     assert flat["content"] != whole["content"]
+
+
+# From a stream
+
+
+@pytest.mark.parametrize("payload", [publication({"ID": "1"}), b"junk"])
+def test_a_record_from_a_stream_says_where_it_stands_and_keeps_its_id(payload):
+    maker = Recorder(RecordSettings(), "run", levels=None)
+    fields = []
+    for deliveries in (1, 2):
+        place = {"stream": "EVENTS", "sequence": 7, "deliveries": deliveries}
+        fields.append(msgpack.unpackb(maker.record(Delivery("t", "t.s", payload, **place), NOW).packed))
+        assert {name: fields[-1][name] for name in place} == place
+    assert [one["id"] for one in fields] == ["EVENTS-7", "EVENTS-7"]
