@@ -199,4 +199,5 @@ class Popen(subprocess.Popen):
 
     def send_signal(self, sig: int) -> None:
         if self.poll() is None:
-            os.kill(self._program, sig)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(self._program, sig)
