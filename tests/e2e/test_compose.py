@@ -29,9 +29,10 @@ PROFILES = {
     "": BESIDE | {"fluent-bit"},
     "stdout": BESIDE | {"fluent-bit"},
     "kafka": BESIDE | {"fluent-bit-kafka", "kafka"},
+    "fluentd": BESIDE | {"fluentd"},
 }
 """The services of each, the empty name being no --profile at all."""
-SHIPPERS = {"": "fluent-bit", "stdout": "fluent-bit", "kafka": "fluent-bit-kafka"}
+SHIPPERS = {"": "fluent-bit", "stdout": "fluent-bit", "kafka": "fluent-bit-kafka", "fluentd": "fluentd"}
 OUTPUTS = {"": "stdout.conf", "stdout": "stdout.conf", "kafka": "kafka.conf"}
 """Where Fluent Bit is the log shipper: the file of conf/output.d that is in force."""
 WITHOUT_HEALTH_CHECK = {
@@ -144,6 +145,16 @@ def test_what_fluent_bit_has_not_sent_is_in_a_volume(profile):
     assert volumes[default] == "volume"
 
 
+def test_fluentd_gets_its_configuration_and_a_volume():
+    service = shipper("fluentd")
+    (name,) = re.findall(r"^ENV FLUENTD_CONF=(\S+)$", IMAGES["fluentd"].dockerfile.read_text(), re.MULTILINE)
+    conf = mounted(service, f"/fluentd/etc/{name}")
+    assert conf == CONF / "fluentd.conf"
+    (default,) = re.findall(r"ENV\['STORAGE_PATH'\] \|\| '([^']+)'", conf.read_text())
+    volumes = {volume["target"]: volume["type"] for volume in service["volumes"]}
+    assert volumes[default] == "volume"
+
+
 def test_fluent_bit_is_told_of_the_broker_that_is_started_with_it():
     host, _, port = shipper("kafka")["environment"]["KAFKA_BROKERS"].partition(":")
     advertised = services("kafka")[host]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
@@ -172,7 +183,7 @@ def test_every_image_that_is_built_is_built_on_a_pinned_one():
         for one in everything().values()
         if "build" in one
     }
-    assert built == {str(ROOT / "Dockerfile")}
+    assert built == {str(ROOT / "Dockerfile"), str(IMAGES["fluentd"].dockerfile)}
     for path in built:
         text = Path(path).read_text()
         arguments = dict(re.findall(r"^ARG (\w+)=(\S+)$", text, re.MULTILINE))
@@ -199,7 +210,7 @@ def test_ports_are_for_this_machine_alone():
     ports = {
         (port["host_ip"], port["target"]) for one in everything().values() for port in one.get("ports", ())
     }
-    assert ports == {("127.0.0.1", 4222), ("127.0.0.1", 2020)}
+    assert ports == {("127.0.0.1", 4222), ("127.0.0.1", 2020), ("127.0.0.1", 24220)}
 
 
 def test_every_service_has_the_time_that_it_takes_to_stop():
