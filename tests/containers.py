@@ -127,7 +127,7 @@ def _scripts() -> Path:
 
     def clean() -> None:
         for container in _containers(f"{SESSION}={directory}", all=True):
-            container.remove(force=True)
+            container.remove(force=True, v=True)
         shutil.rmtree(directory)
 
     atexit.register(clean)
@@ -172,7 +172,7 @@ def run(image: str, program: str, temporary: str) -> int:
                     stream.buffer.flush()
         code = container.wait()["StatusCode"]
     finally:
-        container.remove(force=True)
+        container.remove(force=True, v=True)
     if code > BY_SIGNAL:
         with contextlib.suppress(OSError):  # SIGKILL has no handler to take away
             signal.signal(code - BY_SIGNAL, signal.SIG_DFL)
