@@ -9,17 +9,11 @@ import shutil
 import subprocess
 import tempfile
 import urllib.request
-from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ways
 from programs import Program, accepts, find, free_port, missing, wait_until
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from confluent_kafka import Message
 
 OUTPUTS = sorted(path.name for path in (ways.CONF / "fluentd.d").glob("*.conf"))
 INCLUDE = "\n@include fluentd.d/{}\n"
@@ -99,23 +93,3 @@ def _has_kafka(program: str) -> bool:
             [program, "-c", str(conf), "--dry-run"], check=False, capture_output=True, timeout=60
         )
     return tried.returncode == 0
-
-
-def values_of(messages: Iterable[Message]) -> list[dict[str, Any]]:
-    """The record of each message, which every JSON reader takes; the key and time of each are the record's own."""
-    records = []
-    for message in messages:
-        record = ways.as_json(message.value())
-        assert message.key().decode() == record["key"]
-        seconds, _, digits = record["timestamp"].removesuffix("Z").partition(".")
-        assert record.pop("@timestamp") == f"{seconds}.{digits:0<9}Z"
-        records.append(record)
-    return records
-
-
-def by_key(messages: Iterable[Message]) -> dict[tuple[str, int, bytes], list[Message]]:
-    """The messages of each key, in the order of their partition."""
-    found = defaultdict(list)
-    for message in messages:
-        found[message.topic(), message.partition(), message.key()].append(message)
-    return found

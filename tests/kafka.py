@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import ways
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from programs import Program, find, free_port
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from confluent_kafka import Message
@@ -92,3 +95,32 @@ class Kafka(Program):
             more = consumer.consume(10_000, timeout=1) if all_of_them else []
         assert not more, f"{len(more)} messages more than {count}"
         return found
+
+
+def values_of(messages: Iterable[Message]) -> list[dict[str, Any]]:
+    """The record of each message, which every JSON reader takes; the key and time of each are the record's own."""
+    records = []
+    for message in messages:
+        record = ways.as_json(message.value())
+        assert message.key().decode() == record["key"]
+        seconds, _, digits = record["timestamp"].removesuffix("Z").partition(".")
+        assert record.pop("@timestamp") == f"{seconds}.{digits:0<9}Z"
+        records.append(record)
+    return records
+
+
+def by_key(messages: Iterable[Message]) -> dict[tuple[str, int, bytes], list[Message]]:
+    """The messages of each key, in the order of their partition."""
+    found = defaultdict(list)
+    for message in messages:
+        found[message.topic(), message.partition(), message.key()].append(message)
+    return found
+
+
+def assert_in_order_by_key(messages: Iterable[Message]) -> None:
+    """What came first of each record is in the order of publication, each key for itself and in one partition."""
+    found = by_key(messages)
+    assert len({(topic, key) for topic, _, key in found}) == len(found), "a key in two partitions"
+    assert max(map(len, found.values())) > 1
+    for of_key in found.values():
+        ways.assert_in_order(list({record["id"]: record for record in values_of(of_key)}.values()))

@@ -13,8 +13,8 @@ import trustme
 import ways
 from building import bare
 from cable import Cable
-from fluentd import Fluentd, by_key, values_of
-from kafka import PARTITIONS, Kafka
+from fluentd import Fluentd
+from kafka import PARTITIONS, Kafka, assert_in_order_by_key, values_of
 from programs import started, wait_until
 
 SOON = {
@@ -58,14 +58,6 @@ def wait_said(sent, text, *, within=30):
 def wait_held(sent, count):
     """Until all of them are in Fluentd's buffer."""
     wait_until(lambda: sent.shipper.state("kafka")["emit_records"] == count, what=f"{count} in the buffer")
-
-
-def assert_in_order_by_key(messages):
-    """What came first of each record is in the order in which they were published, each key for itself."""
-    found = by_key(messages)
-    assert len({(topic, key) for topic, _, key in found}) == len(found), "a key in two partitions"
-    for of_key in found.values():
-        ways.assert_in_order(list({record["id"]: record for record in values_of(of_key)}.values()))
 
 
 def test_recorded_traffic_is_in_the_kafka_topic_of_each_topic(tmp_path):

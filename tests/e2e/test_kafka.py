@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections import defaultdict
 
 import pytest
 import ways
 from building import bare
 from cable import Cable
-from kafka import Kafka
+from kafka import Kafka, assert_in_order_by_key, values_of
 from programs import started, wait_until
 
 from nats_fluent.settings import DEFAULT_TOPICS
@@ -39,35 +38,6 @@ def way(directory, kafka, output="kafka.conf", *, topics="", environ=None):
     assert "cannot configure" not in shipper.stderr.read_text()
 
 
-def records_of(messages):
-    """Each message's value, which every JSON reader takes, and what Kafka shows around it."""
-    records = []
-    for message in messages:
-        record = ways.as_json(message.value())
-        assert message.key().decode() == record["key"]
-        # Nine digits of a second: the time is the record's own.
-        assert record["@timestamp"] == nine_digits(record["timestamp"])
-        records.append(record)
-    return records
-
-
-def nine_digits(timestamp):
-    seconds, _, digits = timestamp.removesuffix("Z").partition(".")
-    return f"{seconds}.{digits:0<9}Z"
-
-
-def assert_in_order_by_key(messages):
-    """Messages with one key are in one partition, in the order in which they were published."""
-    places, records = defaultdict(set), defaultdict(list)
-    for message in messages:
-        places[message.topic(), message.key()].add(message.partition())
-        records[message.topic(), message.key()].append(json.loads(message.value()))
-    assert max(map(len, records.values())) > 1
-    for key, found in records.items():
-        assert len(places[key]) == 1
-        ways.assert_in_order(found)
-
-
 def publish_numbered(way, numbers, *, keys=7):
     """Activities about a few targets, told apart by a number."""
     way.publish([("activities", bare({"targetID": f"{n % keys}", "n": n}, "")) for n in numbers])
@@ -86,8 +56,8 @@ def test_recorded_traffic_is_in_the_kafka_topic_of_each_topic(tmp_path, kafka, n
         sent.publish(messages)
         found = kafka.read(len(messages))
         sent.finish(len(messages))
-    records = records_of(found)
-    ways.assert_whole_and_once(tmp_path, records, messages, besides=["@timestamp"])
+    records = values_of(found)
+    ways.assert_whole_and_once(tmp_path, records, messages)
     assert all(message.topic() == record["topic"] for message, record in zip(found, records, strict=True))
     assert {message.topic() for message in found} == {subject for subject, _ in messages}
     assert_in_order_by_key(found)
@@ -101,7 +71,7 @@ def test_recorded_traffic_in_a_single_kafka_topic(tmp_path, kafka):
         found = kafka.read(len(messages))
         sent.finish(len(messages))
     assert {message.topic() for message in found} == {"all-of-it"}
-    ways.assert_whole_and_once(tmp_path, records_of(found), messages, besides=["@timestamp"])
+    ways.assert_whole_and_once(tmp_path, values_of(found), messages)
     assert_in_order_by_key(found)
 
 
