@@ -7,6 +7,7 @@ nats-server, so that a nats-py that changed fails there and not in production.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, cast
 
 from nats import errors
@@ -98,14 +99,26 @@ class Client(NatsClient):
         reconnect does not subscribe again.
         """
         if self.is_connected:
-            try:
+            with contextlib.suppress(errors.Error, OSError, TimeoutError):  # lost on the way
                 await subscription.drain()  # type: ignore[no-untyped-call]
-            except (errors.Error, OSError, TimeoutError):
-                pass  # lost on the way: the part below does what is left to do
-            else:
-                return
+        self.forget(subscription)
+
+    def forget(self, subscription: Subscription) -> None:
+        """End a subscription that no server knows, as when the connection was lost: none gets to know it again."""
         self._remove_sub(subscription._id)  # noqa: SLF001 - or the reconnect subscribes again
         subscription._stop_processing()  # noqa: SLF001 - its task would wait for ever
+        self._ps.takers.pop(subscription._id, None)  # noqa: SLF001
+
+    async def send(self, commands: bytes, *, backlog: int) -> None:
+        """Send protocol commands, many at once; wait while more than `backlog` bytes wait to be written.
+
+        `publish` would cost each of them a call, a check of its subject and a command of its own.
+        """
+        await self._send_command(commands)
+        if self._flush_queue is not None and self._flush_queue.empty():
+            await self._flush_pending()
+        if self._pending_data_size > backlog:
+            await self._flush_pending(force_flush=True)
 
     def _connect_command(self) -> bytes:
         # nats-py falls back to plain text, credentials included, when the server's INFO does not require TLS.

@@ -22,7 +22,7 @@ from nats_fluent.source.client import Client, end
 from nats_fluent.source.tls import tls_context
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
@@ -65,6 +65,7 @@ class Connection:
         settings: where NATS is and who we are.
         subjects: what will be subscribed to, to name it as it was written when the server denies it.
         log: one line per change of state goes there.
+        changed: called when the connection was made, and when it was lost.
 
     Attributes:
         client: the connection itself.
@@ -77,7 +78,9 @@ class Connection:
         *,
         subjects: Sequence[str],
         log: FilteringBoundLogger,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
+        self._changed = changed
         self._settings = settings
         self._subjects = {subject.lower(): subject for subject in subjects}
         self._log = log
@@ -167,6 +170,7 @@ class Connection:
             version=self.client.server_version,
             tls=self.client.uses_tls,
         )
+        self._changed()
 
     async def _on_disconnected(self) -> None:
         if self._closing or not self._up:
@@ -175,6 +179,7 @@ class Connection:
         lost = self.client.lost
         reason = describe(lost) if lost is not None else "closed"
         self._log.warning("lost the connection to NATS", server=self.client.server, reason=reason)
+        self._changed()
 
     async def _on_closed(self) -> None:
         if not self._closing:
@@ -208,6 +213,14 @@ class Connection:
             self._log.warning("cannot connect to NATS; trying again", server=server, reason=reason)
 
     def _note_denial(self, action: str, subject: str) -> None:
+        if subject.startswith("$js."):
+            subject = "$JS.ACK.>" if subject.startswith("$js.ack.") else subject
+            if subject not in self._denied:
+                self._log.error(
+                    "NATS denies what JetStream needs: this user may not publish there", subject=subject
+                )
+            self._denied.add(subject)
+            return
         if action == "publish":
             self.denied_publishes += 1
             subject = ""  # a reply subject: a new one for each message
