@@ -8,7 +8,7 @@ from collections import defaultdict
 class Account:
     """Counts of one run; each publication that came is in exactly one of the others.
 
-    received + recovered = delivered + dropped + returned + held, where undecodable and oversized are among the
+    received + recovered = delivered + dropped + lost + returned + held, where undecodable and oversized are among the
     delivered or the held, and spooled among the held.
 
     Attributes:
@@ -17,6 +17,7 @@ class Account:
         delivered: records that the log shipper acknowledged.
         delivered_undecodable: those of them that hold bytes instead of content.
         dropped: publications that found the memory budget full, and are lost.
+        lost: records that were on disk, and could not be read there.
         returned: publications that found it full, and that the source will bring again.
         spooled: records that are on disk and not in memory.
         undecodable: records made for payloads that could not be decoded, or were too large.
@@ -29,6 +30,7 @@ class Account:
         self.delivered = 0
         self.delivered_undecodable = 0
         self.dropped = 0
+        self.lost = 0
         self.returned = 0
         self.spooled = 0
         self.undecodable = 0
@@ -38,9 +40,9 @@ class Account:
     def held(self) -> int:
         """Records that are neither delivered nor given up."""
         came = sum(self.received.values()) + self.recovered
-        return came - self.delivered - self.dropped - self.returned
+        return came - self.delivered - self.dropped - self.lost - self.returned
 
     @property
     def in_memory(self) -> int:
-        """Those of the held that would be lost with this process."""
+        """Those of the held that are in memory; in mode `always` of the spool, most of these are on disk, too."""
         return self.held - self.spooled

@@ -11,6 +11,7 @@
      |    +-- HandshakeRefused      the server refused the shared key, user or host name
      |    +-- ServerUnavailable     no connection, or it was lost
      +-- SourceError        the NATS connection
+     +-- SpoolError         a file in the spool is no whole chunk; it is set aside
      +-- RunFailed          the program stopped because a part of it died: exit code 1
 
 A message says where, what was found, and what to do.
@@ -71,6 +72,10 @@ class ServerUnavailable(ForwardError):  # noqa: N818 - what the log line says
 
 class SourceError(NatsFluentError):
     """NATS cannot be used: refused, closed, or not what was asked for."""
+
+
+class SpoolError(NatsFluentError):
+    """A file in the spool is torn, damaged, or not from this program."""
 
 
 class RunFailed(NatsFluentError):  # noqa: N818 - what happened, not what kind of error

@@ -45,6 +45,7 @@ class Pipeline:
         dropped: told the subject of each publication that found the budget full and is lost.
         answer_late: whether a publisher that asks is answered when its record is delivered or on disk, instead of when
             it is received.
+        reserve: bytes of the budget that are kept for chunks that are `loaded`.
     """
 
     def __init__(
@@ -55,8 +56,9 @@ class Pipeline:
         new_chunk_id: Callable[[], str],
         dropped: Callable[[str], None],
         answer_late: bool = False,
+        reserve: int = 0,
     ) -> None:
-        self._budget = batch.buffer_bytes
+        self._budget = batch.buffer_bytes - reserve
         self._recorder = recorder
         self._batcher = Batcher(batch, new_chunk_id)
         self._dropped = dropped
@@ -66,6 +68,7 @@ class Pipeline:
         self._sleeper: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ending = False
+        self._handed_over = asyncio.Event()
         self._emptied = asyncio.Event()
         self.account = Account()
         self._received = self.account.received
@@ -105,14 +108,29 @@ class Pipeline:
         if self._ending:
             self._wake()
 
+    def recovered(self, records: int) -> None:
+        """Account for records that an earlier process left on disk."""
+        self.account.recovered += records
+        self.account.spooled += records
+
+    def stored(self, chunk: Chunk) -> None:
+        """Tell who waits for its records that a chunk is on disk; it stays in memory."""
+        settles, chunk.settles = chunk.settles, ()
+        for settle, _ in settles:
+            settle(Outcome.SPOOLED)
+
     def spooled(self, chunk: Chunk) -> None:
         """Account for a chunk that is on disk and no longer in memory, and tell who waits for its records."""
         self.held_bytes -= len(chunk.entries)
         self.account.spooled += chunk.count
-        for settle, _ in chunk.settles:
-            settle(Outcome.SPOOLED)
+        self.stored(chunk)
         if self._ending:
             self._wake()
+
+    def lost(self, records: int) -> None:
+        """Account for records that were on disk only, and cannot be read there."""
+        self.account.spooled -= records
+        self.account.lost += records
 
     def loaded(self, chunk: Chunk) -> None:
         """Account for a chunk that was on disk only, and is in memory again."""
@@ -126,6 +144,10 @@ class Pipeline:
             self._emptied.set()
         self._wake()
         await self._emptied.wait()
+
+    async def handed_over(self) -> None:
+        """Wait until, after `end`, all that was received is submitted; also until `run` has died."""
+        await self._handed_over.wait()
 
     async def run(
         self, *, submit: Callable[[Chunk], None], acknowledge: Callable[[str], Awaitable[None]]
@@ -146,6 +168,8 @@ class Pipeline:
                 elif self._ending and not self.account.in_memory and not self._answers:
                     return
                 elif not self._answers:
+                    if self._ending:
+                        self._handed_over.set()
                     await self._sleep()
                 self._work(time.time_ns(), time.monotonic())
                 answers, self._answers = self._answers, []
@@ -154,7 +178,8 @@ class Pipeline:
                 while ready:
                     submit(ready.popleft())
         finally:
-            self._emptied.set()  # nothing more will be: whoever waits in `end` is to go on
+            self._handed_over.set()  # nothing more will be: whoever waits is to go on
+            self._emptied.set()
             if self._timer is not None:
                 self._timer.cancel()
 

@@ -5,6 +5,8 @@
     source ─► Pipeline.receive ─► Pipeline.run ─► sink.submit ─► sink.run
                    ▲                                                │
                    └───────────────── Pipeline.settled ◄────────────┘
+
+With a spool, the `Spooler` stands between pipeline and sink, in both directions.
 """
 
 from __future__ import annotations
@@ -31,14 +33,22 @@ from nats_fluent.publication import published_to
 from nats_fluent.record import FORWARD_LEVELS, Recorder
 from nats_fluent.sink import open_sink
 from nats_fluent.source.core import CoreSource
+from nats_fluent.spooler import Spooler, reserved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Coroutine, Iterable, Iterator
 
+    from nats_fluent.delivery import Chunk
     from nats_fluent.settings import Settings
 
 _CANCEL_AGAIN = 0.2
 """Seconds after which a part that was told to end and goes on is told again."""
+
+_LOOK_AGAIN = 0.1
+"""Seconds after which it is looked whether the log shipper is still there, when there is a spool to turn to."""
+
+_LAST_ANSWERS = 1.0
+"""Seconds for the last answers to publishers, when something else is left that could not be spooled."""
 
 
 class Summary(NamedTuple):
@@ -49,8 +59,11 @@ class Summary(NamedTuple):
         delivered: records that the log shipper acknowledged.
         undecodable: those of them that hold bytes instead of content.
         dropped: publications by subject that were lost because the memory budget was full.
-        left: records that were not acknowledged when the time to stop was up.
+        left: records that were not acknowledged when the time to stop was up, and are not on disk.
         failure: why the run ended on its own; empty when it was told to stop.
+        recovered: records that an earlier process had left in the spool.
+        spooled: records that are in the spool, for the next process.
+        lost: records that were in the spool, and could not be read there.
     """
 
     received: dict[str, int]
@@ -59,6 +72,9 @@ class Summary(NamedTuple):
     dropped: dict[str, int]
     left: int
     failure: str = ""
+    recovered: int = 0
+    spooled: int = 0
+    lost: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -125,9 +141,16 @@ class Service:
             ),
             new_chunk_id=new_chunk_id,
             dropped=self._drops.add,
-            answer_late=settings.nats.ack == "delivered",
+            answer_late=settings.nats.ack == "delivered" or settings.spool.mode == "always",
+            reserve=reserved(settings),
         )
-        self._sink = open_sink(settings.fluent, self._pipeline.settled)
+        self._spooler = (
+            Spooler(settings, self._pipeline, submit=self._send, log=self._log)
+            if settings.spool.mode != "off"
+            else None
+        )
+        line = self._spooler or self._pipeline
+        self._sink = open_sink(settings.fluent, line.settled)
         self._source = CoreSource(
             settings.nats, settings.topics, receive=self._pipeline.receive, log=self._log
         )
@@ -141,21 +164,25 @@ class Service:
         """Take publications and deliver their records until `stop` is set or a part of this dies.
 
         Then, in this order: nothing new is taken, what arrived is decoded and sent, acknowledgements are awaited
-        for up to ``shutdown.timeout``, and the connections are closed.
+        for up to ``shutdown.timeout``, and the connections are closed. With a spool, what is in memory then goes to
+        disk, and it does so at once when the log shipper is not there.
+
+        Raises:
+            SettingsError: the directory of the spool cannot be used.
         """
+        parts: dict[str, Coroutine[object, object, object]] = {}
+        if self._spooler is not None:
+            await self._spooler.open()
+            parts["spool"] = self._spooler.run()
         await self._source.start()
-        tasks: dict[str, asyncio.Task[object]] = {
-            name: asyncio.create_task(part, name=name)
-            for name, part in (
-                ("sink", self._sink.run()),
-                (
-                    "pipeline",
-                    self._pipeline.run(submit=self._sink.submit, acknowledge=self._source.acknowledge),
-                ),
-                ("source", self._source.wait_closed()),
-                ("stop", stop.wait()),
-            )
+        line = self._spooler or self._sink
+        parts |= {
+            "sink": self._sink.run(),
+            "pipeline": self._pipeline.run(submit=line.submit, acknowledge=self._source.acknowledge),
+            "source": self._source.wait_closed(),
+            "stop": stop.wait(),
         }
+        tasks = {name: asyncio.create_task(part, name=name) for name, part in parts.items()}
         failure = ""
         try:
             await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
@@ -166,6 +193,8 @@ class Service:
         finally:
             await _cancel(tasks.values())
             await self._source.close()
+            if self._spooler is not None:
+                self._spooler.close()
             self._drops.close()
         summary = self._summary(failure)
         (self._log.error if summary.exit_code else self._log.info)(
@@ -175,28 +204,59 @@ class Service:
             undecodable=summary.undecodable,
             dropped=sum(summary.dropped.values()),
             left=summary.left,
+            recovered=summary.recovered,
+            spooled=summary.spooled,
+            lost=summary.lost,
             replaced_bytes=self.account.replaced_bytes,
         )
         return summary
 
     async def _empty(self, tasks: dict[str, asyncio.Task[object]]) -> str:
         """Stop taking, and see to it that what is held is delivered; return what failed on the way."""
+        if self._spooler is not None:
+            self._spooler.stop_loading()
         ending = asyncio.create_task(self._end(), name="end")
         try:
-            # A dead sink delivers no more: there is nothing to wait for.
-            await asyncio.wait(
-                [ending, tasks["sink"]], timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED
-            )
+            await self._delivered(ending, tasks["sink"])
+            if self._spooler is not None:
+                await self._stow(self._spooler, ending, tasks)
             if not ending.done():
                 self._log.error(
                     "gave up waiting for acknowledgements",
                     timeout=self._timeout,
-                    records=self.account.held,
+                    records=self.account.in_memory,
                 )
         finally:
             ending.cancel()
             await asyncio.gather(ending, return_exceptions=True)
         return self._failure(tasks)
+
+    async def _delivered(self, ending: asyncio.Task[None], sink: asyncio.Task[object]) -> None:
+        """Wait for acknowledgements as long as it is worth it: a dead sink delivers no more."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._timeout
+        while not (ending.done() or sink.done()) and (left := deadline - loop.time()) > 0:
+            if self._spooler is not None:
+                if not self._sink.stats.connected:
+                    return
+                left = min(left, _LOOK_AGAIN)
+            await asyncio.wait([ending, sink], timeout=left, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _stow(
+        self, spooler: Spooler, ending: asyncio.Task[None], tasks: dict[str, asyncio.Task[object]]
+    ) -> None:
+        """Put on disk what is still in memory, and answer who waits for that."""
+        await _cancel([tasks["sink"]])
+        stowing = asyncio.create_task(spooler.stow(), name="stow")
+        await asyncio.wait([stowing, tasks["spool"]], return_when=asyncio.FIRST_COMPLETED)
+        if stowing.done():
+            stowing.result()
+        else:
+            await _cancel([stowing])  # what should write is dead
+        await asyncio.wait([ending], timeout=_LAST_ANSWERS)
+
+    def _send(self, chunk: Chunk) -> None:
+        self._sink.submit(chunk)
 
     async def _end(self) -> None:
         await self._source.stop_taking()
@@ -218,8 +278,11 @@ class Service:
             delivered=self.account.delivered,
             undecodable=self.account.delivered_undecodable,
             dropped=dict(self._drops.counts),
-            left=self.account.held,
+            left=self.account.in_memory,
             failure=failure,
+            recovered=self.account.recovered,
+            spooled=self.account.spooled,
+            lost=self.account.lost,
         )
 
 
