@@ -1,0 +1,218 @@
+"""A run with a fault: NATS, the consumer and a log shipper under a steady load, and the account of what came out.
+
+`world` starts them; a fault (faults_of.py) breaks one thing, waits until that has bitten, and heals it; `World.finish`
+lets all that can come come, and holds the counts to what each part says of itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import urllib.request
+from typing import NamedTuple
+
+from commands import MonitoredNats, Running
+from faults_load import SUBJECT, Count, Load, ask, count, lasting_port
+from faults_receivers import Printed
+from programs import NatsServer, started, wait_until
+
+STREAM = "FAULTS"
+NAME = DURABLE = "nats-fluent"
+"""Of the connection, and of the durable consumer, when nothing else is set."""
+SETTINGS = {
+    "NATS_FLUENT_TOPICS": "faults",
+    "NATS_FLUENT_BATCH_MAX_RECORDS": "100",
+    "NATS_FLUENT_BATCH_LINGER": "20ms",
+    "NATS_FLUENT_FLUENT_ACK_TIMEOUT": "5s",
+    "NATS_FLUENT_FLUENT_CONNECT_TIMEOUT": "1s",
+    "NATS_FLUENT_NATS_PING_INTERVAL": "1s",
+    "NATS_FLUENT_SHUTDOWN_TIMEOUT": "30s",
+}
+ACCOUNT = ("received", "delivered", "dropped", "left")
+
+
+class Nats(MonitoredNats):
+    """A nats-server that says what it sent to whom; its configuration goes with it over a restart."""
+
+    def __init__(self, directory, config=""):
+        self.monitor = lasting_port()
+        config = f'http: "127.0.0.1:{self.monitor}"\n{config}\n'
+        NatsServer.__init__(self, directory, config, port=lasting_port())
+
+    def ask(self, path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.monitor}/{path}", timeout=5) as answer:
+            return json.load(answer)
+
+    def taking(self):
+        """How many subscriptions the consumers have."""
+        found = self.ask("connz?subs=1")["connections"]
+        return sum(len(each.get("subscriptions_list", ())) for each in found if each.get("name") == NAME)
+
+    def sent(self):
+        """Messages sent on each connection of a consumer so far, those that ended too, in the order of their start."""
+        found = self.ask("connz?state=any&sort=start&limit=10000")["connections"]
+        return [each["out_msgs"] for each in found if each.get("name") == NAME]
+
+
+class World:
+    """All that runs, and the load on it."""
+
+    def __init__(self, directory, nats, receiver, *, stream, environ):
+        self.directory = directory
+        self.nats = nats
+        self.receiver = receiver
+        self.stream = stream
+        self.environ = SETTINGS | {"NATS_FLUENT_FLUENT_URL": f"forward://127.0.0.1:{receiver.port}"} | environ
+        self.consumers = []
+        self.stack = contextlib.ExitStack()
+        self.load = None
+        self.killed = None
+        """Which consumer was killed, and could not say what became of everything."""
+
+    def consumer(self, name="run", *, command=None, **environ):
+        """Start a consumer, and return it when it takes messages."""
+        directory = self.directory / name
+        directory.mkdir()
+        running = Running(directory, self.nats, **self.environ, **environ)
+        running.command = command(running.command) if command else running.command
+        self.consumers.append(running)
+        self.stack.enter_context(started(running))
+        self.wait_taking(running)
+        return running
+
+    @property
+    def running(self):
+        return self.consumers[0]
+
+    def wait_taking(self, running):
+        """Wait until the consumer, which was just started, takes messages."""
+        if self.stream:
+            wait_until(
+                lambda: consumer_info(self.nats).get("num_waiting"), what="the consumer asks for messages"
+            )
+        else:
+            wanted = sum(each.running() for each in self.consumers)
+            wait_until(lambda: self.nats.taking() >= wanted, what=f"{wanted} consumers are subscribed")
+        assert running.running(), running.stderr.read_text()
+
+    def flowing(self, more=1000):
+        """Wait until so many more publications have come out."""
+        enough = self.receiver.size() + more
+        wait_until(lambda: self.receiver.size() >= enough, within=30, what="records come out")
+
+    def said(self, event, since=0, *, running=None):
+        """How often that line was logged after the first `since` lines."""
+        return (running or self.running).events()[since:].count(event)
+
+    @contextlib.contextmanager
+    def biting(self, event="lost the log shipper"):
+        """Break something in the block; returns when the consumer has noticed."""
+        before = len(self.running.events())
+        yield
+        wait_until(lambda: self.said(event, before), within=30, what=f"it says {event!r}")
+
+    def kill(self, running):
+        running.kill()
+        assert self.killed is None
+        self.killed = self.consumers.index(running)
+
+    def settle(self):
+        """Stop the load, and wait until all that can come has come."""
+        self.load.stop()
+        if self.stream:
+            wait_until(lambda: drained(self.nats), within=60, what="the stream is acknowledged")
+        for running in self.consumers:
+            if running.running():
+                running.stop(within=40)
+        self.receiver.finish()
+
+    def account(self):
+        """What the consumers said when they stopped, added up."""
+        total = dict.fromkeys(ACCOUNT, 0)
+        for running in self.consumers:
+            for line in running.log():
+                if line["event"] == "stopped":
+                    for name in total.keys() | line.keys() & {"returned", "recovered", "spooled"}:
+                        total[name] = total.get(name, 0) + line[name]
+        return total
+
+
+class Result(NamedTuple):
+    """Of one run.
+
+    Attributes:
+        count: what became of what was published.
+        account: what the consumers said of it when they stopped.
+        not_received: what was published while nobody was subscribed.
+        died_with: what the server sent to a consumer that was killed, and that did not come out.
+    """
+
+    count: Count
+    account: dict[str, int]
+    not_received: int = 0
+    died_with: int = 0
+
+
+def consumer_info(nats):
+    """What the server knows of the durable consumer; empty while there is none."""
+    for account in nats.ask("jsz?consumers=1").get("account_details", ()):
+        for stream in account.get("stream_detail", ()):
+            for consumer in stream.get("consumer_detail") or ():
+                if consumer["name"] == DURABLE:
+                    return consumer
+    return {}
+
+
+def drained(nats):
+    info = consumer_info(nats)
+    return info and not info["num_pending"] and not info["num_ack_pending"]
+
+
+@contextlib.contextmanager
+def world(directory, *, receiver=Printed, stream=False, nats=None, **environ):
+    """NATS, a consumer and a receiver, with publications on their way."""
+    config = f'jetstream {{ store_dir: "{directory / "store"}" }}' if stream else ""
+    server = nats or Nats(directory, config)
+    with contextlib.ExitStack() as stack:
+        if nats is None:
+            stack.enter_context(started(server))
+        if stream:
+            create_stream(server)
+            environ = {"NATS_FLUENT_JETSTREAM_STREAM": STREAM} | environ
+        found = World(
+            directory, server, stack.enter_context(receiver(directory)), stream=stream, environ=environ
+        )
+        stack.enter_context(found.stack)
+        found.consumer()
+        found.load = stack.enter_context(Load(server.port, stream=stream))
+        yield found
+
+
+def create_stream(nats):
+    stream = {"name": STREAM, "subjects": [SUBJECT], "storage": "file"}
+    assert "error" not in ask(nats.port, f"STREAM.CREATE.{STREAM}", stream)
+
+
+def run(found, fault):
+    """Load, the fault, load again; then the counts, held to each other."""
+    found.flowing()
+    fault(found)
+    found.flowing()
+    found.settle()
+    counted, account = count(found.load, found.receiver.arrivals()), found.account()
+    assert account["received"] == sum(account[name] for name in ("delivered", "dropped", "left"))
+    if found.killed is None:
+        result = Result(counted, account, not_received=counted.published - account["received"])
+        assert len(counted.lost) == result.not_received + account["dropped"] + account["left"]
+        return result
+    # A process that was killed says nothing; the server knows what it sent to it, and to the others.
+    sent = found.nats.sent()
+    to_killed = sent.pop(found.killed)
+    assert account["received"] == sum(sent)
+    came_from_it = counted.published - len(counted.lost) - account["delivered"]
+    return Result(
+        counted,
+        account,
+        not_received=counted.published - sum(sent) - to_killed,
+        died_with=to_killed - came_from_it,
+    )

@@ -1,0 +1,202 @@
+"""The faults: each breaks one thing under load, waits for a fact that says that it has bitten, and heals it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import struct
+import time
+from datetime import datetime
+
+import forward_server
+from commands import ENVIRON
+from faults import Nats, world
+from faults_load import SUBJECT, lasting_port
+from programs import started, wait_until
+
+# --- the log shipper ---
+
+
+def fluent_bit_killed(world):
+    with world.biting():
+        world.receiver.program.kill()
+    world.receiver.start_again()
+
+
+def fluent_bit_told_to_stop(world):
+    with world.biting():
+        assert world.receiver.program.stop(within=30) == 0
+    world.receiver.start_again()
+
+
+def fluent_bit_hangs(world):
+    """For longer than the consumer waits for an acknowledgement."""
+    process = world.receiver.program.process
+    with world.biting():
+        process.send_signal(signal.SIGSTOP)
+    process.send_signal(signal.SIGCONT)
+
+
+def fluent_bit_paused(world):
+    """By its own limit: it takes connections, and reads nothing from them."""
+    with world.biting():
+        world.receiver.refusing = True
+        wait_until(world.receiver.paused, within=30, what="its input is paused")
+    world.receiver.refusing = False
+    wait_until(lambda: not world.receiver.paused(), within=30, what="its input goes on")
+
+
+def connection_cut(world):
+    """Twice, after the first bytes of a chunk of 10 KB or more."""
+    server = world.receiver.server
+
+    async def cut():
+        server.cut = [1_000, 4_000]
+        await server.stop()
+        await server.start()
+
+    with world.biting():
+        world.receiver.call(cut())
+    wait_until(lambda: not server.cut, what="both connections are cut")
+
+
+def acknowledgement_lost(world):
+    answered(world, forward_server.close, forward_server.ack, forward_server.close)
+
+
+def acknowledgement_unknown(world):
+    answered(world, *[forward_server.unknown] * 3)
+
+
+def garbage_answered(world):
+    answered(world, forward_server.garbage, forward_server.ack, forward_server.nack)
+
+
+def answered(world, *answers):
+    """The next chunks are taken, and answered so."""
+    shipper = world.receiver.shipper
+    shipper.first = list(answers)
+    wait_until(lambda: not shipper.first, within=30, what="the answers are given")
+
+
+# --- NATS ---
+
+
+def nats_killed(world):
+    with world.biting("lost the connection to NATS"):
+        world.nats.kill()
+    with world.biting("connected to NATS"):
+        world.nats.start()
+
+
+def nats_lame_duck(world):
+    """The consumer's server lets its clients go; the other one of the cluster stays."""
+    with world.biting("connected to NATS"):
+        world.leaving.process.send_signal(signal.SIGUSR2)
+
+
+class Member(Nats):
+    """One of a cluster, which knows of the subscriptions on the other."""
+
+    def taking(self):
+        routes = self.ask("routez?subs=1")["routes"]
+        return super().taking() + sum(route.get("subscriptions_list", []).count(SUBJECT) for route in routes)
+
+
+@contextlib.contextmanager
+def two_servers(directory, **environ):
+    """A cluster of two: the load is on one, the consumer on the other, which knows the first."""
+    leaving, staying = directory / "leaving", directory / "staying"
+    for each in (leaving, staying):
+        each.mkdir()
+    routes = [lasting_port(), lasting_port()]
+    pair = [
+        Member(
+            each,
+            f'server_name: {each.name}\nlame_duck_duration: "30s"\nlame_duck_grace_period: "100ms"\n'
+            f'cluster {{ name: faults, listen: "127.0.0.1:{route}", pool_size: -1,'
+            f" routes: [{', '.join(f'nats://127.0.0.1:{port}' for port in routes)}] }}",
+        )
+        for each, route in zip((leaving, staying), routes, strict=True)
+    ]
+    with started(pair[0]), started(pair[1]):
+        wait_until(lambda: all(each.ask("routez")["num_routes"] for each in pair), what="they are a cluster")
+        first = {"NATS_FLUENT_NATS_SERVERS": pair[0].url}
+        with world(directory, nats=pair[1], **first, **environ) as found:
+            found.leaving = pair[0]
+            yield found
+
+
+# --- this program ---
+
+
+def consumer_killed(world):
+    world.kill(world.running)
+    world.running.start()
+    world.wait_taking(world.running)
+
+
+def consumer_told_to_stop(world):
+    """Under all that the load can publish."""
+    with world.load.as_fast_as_it_goes():
+        world.flowing(5000)
+        world.running.stop(within=40)
+        world.running.start()
+        world.wait_taking(world.running)
+
+
+def member_killed(world):
+    """One of two that share the messages."""
+    other = world.consumer("other")
+    world.flowing()
+    world.kill(other)
+
+
+def clock_jumps(world):
+    """An hour ahead, and two back, as the times of the records say."""
+    for seconds in (3600, -3600):
+        world.clock.jump(seconds)
+        wait_until(lambda: world.clock.seen(world.receiver.last()), within=30, what="the records show it")
+    assert world.said("lost the log shipper") == world.said("lost the connection to NATS") == 0
+
+
+class Clock:
+    """The wall clock of a consumer: what Python tells it, and a number of seconds in a file.
+
+    Only `time.time` and `time.time_ns`, and only of this process: to set the machine's clock takes privileges, and
+    everything on it would see it. Neither asyncio nor uvloop reads it.
+    """
+
+    def __init__(self, directory):
+        self._file = directory / "offset"
+        self._offset = 0
+        self._file.write_bytes(bytes(8))
+        site = directory / "clock"
+        site.mkdir()
+        (site / "sitecustomize.py").write_text(
+            "import mmap, struct, time\n"
+            f"with open({str(self._file)!r}, 'rb') as file:\n"
+            "    ahead = mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ)\n"
+            "real, real_ns = time.time, time.time_ns\n"
+            "time.time = lambda: real() + struct.unpack('q', ahead)[0]\n"
+            "time.time_ns = lambda: real_ns() + struct.unpack('q', ahead)[0] * 10**9\n"
+        )
+        self.environ = {"PYTHONPATH": f"{site}:{ENVIRON['PYTHONPATH']}"}
+
+    def jump(self, offset):
+        self._offset = offset
+        with self._file.open("r+b") as file:
+            file.write(struct.pack("q", offset))
+
+    def seen(self, last):
+        """Whether the record was made after the jump."""
+        off = datetime.fromisoformat(last.timestamp).timestamp() - time.time() - self._offset
+        return abs(off) < 600
+
+
+@contextlib.contextmanager
+def own_clock(directory, **environ):
+    clock = Clock(directory)
+    with world(directory, **clock.environ, **environ) as found:
+        found.clock = clock
+        yield found
