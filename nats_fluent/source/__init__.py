@@ -1,1 +1,47 @@
 """Where messages come from: the only importers of nats-py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nats_fluent.source.core import CoreSource
+from nats_fluent.source.jetstream import JetStreamSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from structlog.typing import FilteringBoundLogger
+
+    from nats_fluent.delivery import Delivery
+    from nats_fluent.settings import Settings
+    from nats_fluent.source.base import Source
+
+
+def open_source(
+    settings: Settings,
+    *,
+    receive: Callable[[Delivery], None],
+    room: Callable[[], int],
+    log: FilteringBoundLogger | None = None,
+) -> Source:
+    """Return the source that the settings ask for: JetStream with a stream, else core NATS.
+
+    Args:
+        settings: which servers, subjects and stream.
+        receive: called with each message; must not block.
+        room: the bytes of memory that are free, beyond which a stream is asked for no more.
+        log: one line per change of state; its own logger by default.
+
+    Raises:
+        SettingsError: a TLS file cannot be used.
+    """
+    if settings.jetstream.stream:
+        return JetStreamSource(
+            settings.nats,
+            settings.topics,
+            jetstream=settings.jetstream,
+            receive=receive,
+            room=room,
+            log=log,
+        )
+    return CoreSource(settings.nats, settings.topics, receive=receive, log=log)

@@ -1,0 +1,398 @@
+"""JetStream: a durable pull consumer, each message acknowledged when its record was delivered.
+
+One task asks for messages, one sends what the server is told of them, one tells it in time of those that take longer,
+and one learns now and then how far the stream is acknowledged. The messages themselves come through the connection's
+parser, as those of core NATS do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+from nats import errors
+
+from nats_fluent.addresses import bare_subject, overlap
+from nats_fluent.delivery import Delivery, Outcome
+from nats_fluent.source import acks
+from nats_fluent.source.acks import Outgoing, Unsettled, place, publish
+from nats_fluent.source.api import Api, NotYet
+from nats_fluent.source.base import BACKLOG, Source
+from nats_fluent.source.client import end
+from nats_fluent.source.consumer import Floor, Limits
+from nats_fluent.source.pull import PullWindow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from nats.aio.subscription import Subscription
+    from structlog.typing import FilteringBoundLogger
+
+    from nats_fluent.addresses import Topic
+    from nats_fluent.settings import JetStreamSettings, NatsSettings
+    from nats_fluent.source.acks import Key
+    from nats_fluent.source.parser import Taker
+    from nats_fluent.source.pull import Ask
+
+LOOK_AGAIN = 0.2
+"""Seconds before JetStream is tried again when it cannot be used; each further time doubles it."""
+
+LOOK_AGAIN_MOST = 5.0
+"""Seconds, the longest such wait."""
+
+FLOOR_EVERY = 10.0
+"""Seconds between two questions up to where the consumer is acknowledged. So much of a stream at most is delivered
+twice when somebody deletes the consumer and it is made again."""
+
+TICKS = 10
+"""How often in `ack_wait` it is looked for messages that the server is to hear of."""
+
+SLICE = 2000
+"""Answers that are written as one: about 150 KB."""
+
+NAMES = 10_000
+"""Subjects whose topics are remembered."""
+
+_NS = 1_000_000_000
+_clock = time.monotonic
+
+
+class _Inbox:
+    """Where the messages of one pull after the other arrive."""
+
+    __slots__ = ("prefix", "pull", "subscription")
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.pull = 0
+        self.subscription: Subscription | None = None
+
+
+class JetStreamSource(Source):
+    """Takes the messages of a stream through a durable consumer, as fast as there is room for them.
+
+    Args:
+        settings: the NATS connection.
+        topics: the names that the deliveries carry; and the subjects, where `jetstream` has none.
+        jetstream: stream and consumer.
+        receive: as for every source.
+        room: the bytes of memory that are free.
+        log: as for every source.
+
+    Attributes:
+        pending: messages that the consumer had still to deliver when the last one came.
+
+    Raises:
+        SettingsError: a TLS file cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: NatsSettings,
+        topics: Sequence[Topic],
+        *,
+        jetstream: JetStreamSettings,
+        receive: Callable[[Delivery], None],
+        room: Callable[[], int],
+        log: FilteringBoundLogger | None = None,
+    ) -> None:
+        super().__init__(settings, topics, receive=receive, log=log)
+        self._stream, self._consumer = jetstream.stream, jetstream.durable
+        self._api = Api(self._connection.client, jetstream, self._topics)
+        self._unsettled = Unsettled(jetstream.ack_wait)
+        self._outgoing = Outgoing(2 * jetstream.max_ack_pending + SLICE)
+        self._window = PullWindow(
+            Limits(jetstream.ack_wait, jetstream.max_ack_pending),
+            room=room,
+            unsettled=self._unsettled.__len__,
+        )
+        self._floor = Floor()
+        self._inboxes: dict[int, _Inbox] = {}
+        self._free: list[_Inbox] = []
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._names: dict[str, str] = {}
+        self._wake = asyncio.Event()
+        self._up = asyncio.Event()
+        self._answers = asyncio.Event()
+        self._telling: list[asyncio.Task[None]] = []
+        self._said = ""
+        self.pending = 0
+
+    @property
+    def unsettled(self) -> int:
+        """Messages that were handed on and are not settled."""
+        return len(self._unsettled)
+
+    @property
+    def unsent(self) -> int:
+        """Answers that were given up because too many waited: their messages come again."""
+        return self._outgoing.dropped
+
+    async def start(self) -> None:
+        """Begin to connect, to pull and to acknowledge, and return; NATS may be down, and the stream not there."""
+        await super().start()
+        parts = (
+            ("nats-answer", self._answer()),
+            ("nats-in-progress", self._hold()),
+            ("nats-floor", self._follow()),
+        )
+        for name, part in parts:
+            self._telling.append(asyncio.create_task(self._watched(part), name=name))
+
+    async def stop_taking(self) -> None:
+        """Pull no more; return when everything that had arrived was handed to `receive`. Never raises.
+
+        What was handed on is acknowledged as before.
+        """
+        await self._end_taking()
+        client = self._connection.client
+        inboxes = [*self._inboxes.values(), *self._free]
+        self._inboxes.clear()
+        self._free.clear()
+        async with asyncio.TaskGroup() as group:
+            for inbox in inboxes:
+                if inbox.subscription is not None:
+                    group.create_task(client.finish(inbox.subscription), name="nats-finish")
+        if self._leaving:
+            await asyncio.wait(self._leaving)
+        self._subscribed.clear()
+
+    async def close(self) -> None:
+        """Give back what is not settled, so that another member takes it at once, and end the connection.
+
+        Never raises.
+        """
+        await self._end_taking()
+        for task in [*self._telling, *self._leaving]:
+            await end(task)
+        self._telling.clear()
+        for reply in self._unsettled.clear():
+            self._outgoing.add(publish(reply, acks.AGAIN))
+            self.returned += 1
+        with contextlib.suppress(errors.Error, OSError):
+            while self._outgoing and self._connection.connected:
+                await self._connection.client.send(self._outgoing.take(SLICE), backlog=BACKLOG)
+        await super().close()
+
+    # Asking
+
+    async def _take(self) -> None:
+        window = self._window
+        while True:
+            await self._up.wait()
+            now = _clock()
+            for number in window.silent(now):
+                self._leave(self._inboxes.pop(number))
+            if window.doubt:
+                await self._look()
+                continue
+            for number in [number for number in self._inboxes if not window.is_open(number)]:
+                self._free.append(self._inboxes.pop(number))
+            if window.well:
+                self._said = ""
+            while self._up.is_set() and (ask := window.ask(now)) is not None:
+                await self._send(ask)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(window.deadline(now) - now, 0.01)):
+                    await self._wake.wait()
+            self._wake.clear()
+
+    async def _look(self) -> None:
+        """Look at the consumer, and see to it that it is as it should be, however long that takes."""
+        doubt = self._window.doubt
+        began = not self._subscribed.is_set()
+        if not began and doubt != self._said:
+            self._said = doubt
+            self._log.warning("JetStream ended a pull; looking at the consumer", reason=doubt)
+        wait, reason = LOOK_AGAIN, ""
+        while True:
+            await self._up.wait()
+            try:
+                found = await self._api.have(self._floor)
+            except NotYet as problem:
+                self._subscribed.clear()
+                if str(problem) != reason and self._up.is_set():
+                    reason = str(problem)
+                    self._log.warning("waiting for JetStream", reason=reason)
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, LOOK_AGAIN_MOST)
+            else:
+                break
+        self._unsettled.ack_wait = found.limits.ack_wait
+        self._window.trusted(found.limits)
+        self._subscribed.set()
+        if began or reason:
+            self._log.info(
+                "taking from JetStream",
+                stream=self._stream,
+                consumer=self._consumer,
+                after=found.floor,
+                pending=found.pending,
+                unacknowledged=found.unacknowledged,
+            )
+
+    async def _send(self, ask: Ask) -> None:
+        inbox = self._free.pop() if self._free else await self._new_inbox()
+        inbox.pull = ask.pull
+        self._inboxes[ask.pull] = inbox
+        if not self._window.is_open(ask.pull):
+            return  # the connection was lost meanwhile
+        request = {
+            "batch": ask.batch,
+            "expires": round(ask.expires * _NS),
+            "idle_heartbeat": round(ask.heartbeat * _NS),
+        }
+        if ask.max_bytes:
+            request["max_bytes"] = ask.max_bytes
+        subject = f"{self._api.prefix}.CONSUMER.MSG.NEXT.{self._api.where}"
+        with contextlib.suppress(
+            errors.OutboundBufferLimitError
+        ):  # the pull is given up when it stays silent
+            await self._connection.client.publish(
+                subject, msgspec.json.encode(request), reply=f"{inbox.prefix}.{ask.pull}"
+            )
+
+    async def _new_inbox(self) -> _Inbox:
+        inbox = _Inbox(self._connection.client.new_inbox())
+        inbox.subscription = await self._connection.client.take(f"{inbox.prefix}.*", "", self._taker(inbox))
+        return inbox
+
+    def _leave(self, inbox: _Inbox) -> None:
+        if inbox.subscription is not None:
+            task = asyncio.create_task(self._connection.client.finish(inbox.subscription), name="nats-finish")
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+
+    def _changed(self) -> None:
+        if self._connection.connected:
+            self._up.set()
+        else:
+            self._up.clear()
+            self._window.lost()
+            for inbox in [*self._inboxes.values(), *self._free]:
+                if inbox.subscription is not None:
+                    self._connection.client.forget(inbox.subscription)
+            self._inboxes.clear()
+            self._free.clear()
+        self._wake.set()
+
+    async def _follow(self) -> None:
+        """Learn now and then up to where the stream is acknowledged."""
+        while True:
+            await asyncio.sleep(FLOOR_EVERY)
+            if self._up.is_set() and not self._window.doubt:
+                with contextlib.suppress(NotYet):
+                    info = await self._api.consumer()
+                    if info is not None:
+                        self._floor.raised(info.get("ack_floor", {}).get("stream_seq", 0))
+
+    # Taking
+
+    def _taker(self, inbox: _Inbox) -> Taker:
+        receive, fail = self._receive, self._connection.fail
+        hold, taken, wake = self._unsettled.hold, self._window.taken, self._wake
+        names, settle = self._names, self._settle
+
+        def take(subject: str, reply: str, payload: bytes, headers: bytes | None) -> None:
+            try:
+                at = place(reply)
+                if at is None:
+                    self._status(subject, headers)
+                    return
+                now = _clock()
+                size = len(subject) + len(reply) + len(payload) + (len(headers) if headers is not None else 0)
+                if taken(inbox.pull, size, now):
+                    wake.set()
+                self.pending = at.pending
+                key = (at.sequence, at.time_ns)
+                if hold(key, reply, now):
+                    topic = names.get(subject) or self._name(subject)
+                    receive(
+                        Delivery(
+                            topic,
+                            subject,
+                            payload,
+                            "",
+                            headers,
+                            partial(settle, key),
+                            at.stream,
+                            at.sequence,
+                            at.deliveries,
+                        )
+                    )
+            except Exception as error:  # noqa: BLE001 - in the read loop it would only end that
+                fail(error)
+
+        return take
+
+    def _status(self, subject: str, headers: bytes | None) -> None:
+        r"""Take in what the server says of a pull: ``NATS/1.0 <code> <text>\r\n...``, on the pull's own inbox."""
+        number = subject.rpartition(".")[2]
+        line = (headers or b"").partition(b"\r\n")[0].decode("utf-8", "replace")
+        _, _, status = line.partition(" ")
+        code, _, text = status.partition(" ")
+        if not (number.isdecimal() and code.isdecimal()):
+            self._log.debug("not a message of the stream", subject=subject)
+            return
+        window = self._window
+        blocked = window.too_small
+        window.status(int(number), int(code), text, _clock())
+        if window.too_small > blocked:
+            self._log.info("the next message is larger than the memory that is free", bytes=window.too_small)
+        self._wake.set()
+
+    def _name(self, subject: str) -> str:
+        name = next((topic for pattern, topic in self._topics if overlap(pattern, subject)), "")
+        name = name or bare_subject(subject)
+        if len(self._names) >= NAMES:
+            self._names.clear()
+        self._names[subject] = name
+        return name
+
+    # Answering
+
+    def _settle(self, key: Key, outcome: Outcome) -> None:
+        reply = self._unsettled.settle(key)
+        if not reply:
+            return
+        match outcome:
+            case Outcome.DELIVERED:
+                answer = acks.DELIVERED
+            case Outcome.UNDECODABLE:
+                answer = acks.TERMINATED
+            case _:
+                at = place(reply)
+                answer = acks.again(at.deliveries if at is not None else 1)
+        self._outgoing.add(publish(reply, answer))
+        self._answers.set()
+        self._wake.set()
+
+    async def _answer(self) -> None:
+        """Send what the server is to be told, while there is a connection."""
+        client, outgoing = self._connection.client, self._outgoing
+        while True:
+            await self._answers.wait()
+            self._answers.clear()
+            while outgoing:
+                await self._up.wait()
+                with contextlib.suppress(errors.Error, OSError):
+                    await client.send(outgoing.take(SLICE), backlog=BACKLOG)
+
+    async def _hold(self) -> None:
+        """Tell the server of what is not settled, before it takes it for lost."""
+        while True:
+            await asyncio.sleep(self._unsettled.ack_wait / TICKS)
+            if self._up.is_set():
+                for reply in self._unsettled.due(_clock()):
+                    self._outgoing.add(publish(reply, acks.AT_WORK))
+                self._answers.set()
+
+    async def _watched(self, part: Coroutine[None, None, None]) -> None:
+        try:
+            await part
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits for the source to end
+            self._connection.fail(error)

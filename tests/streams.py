@@ -1,0 +1,131 @@
+"""What the tests of JetStream share: a nats-server with a store, its API as plain requests, and a source."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from programs import NatsServer
+from taking import Taking, publisher, settings_for, until
+
+from nats_fluent.addresses import Topic
+from nats_fluent.settings import JetStreamSettings
+from nats_fluent.source.jetstream import JetStreamSource
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    import nats
+
+STREAM, DURABLE = "EVENTS", "nats-fluent"
+ROOM = 64 << 20
+
+
+class StreamServer(NatsServer):
+    """A nats-server with JetStream; what it stores outlives it in the directory."""
+
+    def __init__(self, directory: Path, config: str = "", *, port: int | None = None) -> None:
+        super().__init__(
+            directory, f'jetstream {{ store_dir: "{directory / "store"}" }}\n{config}', port=port
+        )
+
+
+class Streams:
+    """JetStream's API, as an operator uses it."""
+
+    def __init__(self, client: nats.NATS) -> None:
+        self.client = client
+
+    async def ask(self, subject: str, body: object = None) -> dict[str, Any]:
+        data = json.dumps(body).encode() if body is not None else b""
+        answer = json.loads((await self.client.request(f"$JS.API.{subject}", data, timeout=10)).data)
+        assert "error" not in answer, answer
+        return answer
+
+    async def make(self, *subjects: str, name: str = STREAM, **more: object) -> None:
+        config = {"name": name, "subjects": list(subjects) or ["events.>"], "storage": "file"} | more
+        await self.ask(f"STREAM.CREATE.{name}", config)
+
+    async def make_consumer(self, **config: object) -> dict[str, Any]:
+        whole = {
+            "durable_name": DURABLE,
+            "ack_policy": "explicit",
+            "ack_wait": 30 * 10**9,
+            "max_ack_pending": 20_000,
+            "deliver_policy": "all",
+        } | config
+        body = {"stream_name": STREAM, "config": whole}
+        return await self.ask(f"CONSUMER.CREATE.{STREAM}.{DURABLE}", body)
+
+    async def consumer(self, name: str = STREAM) -> dict[str, Any]:
+        return await self.ask(f"CONSUMER.INFO.{name}.{DURABLE}")
+
+    async def publish(self, subject: str, *payloads: bytes) -> None:
+        """Publish, and return when the stream has them."""
+        for at in range(0, len(payloads), 500):
+            await asyncio.gather(
+                *(self.client.request(subject, payload, timeout=10) for payload in payloads[at : at + 500])
+            )
+
+    async def settled(self, count: int, *, within: float = 15.0) -> dict[str, Any]:
+        """Return once the consumer has nothing to deliver and is acknowledged up to `count`."""
+        deadline = asyncio.get_running_loop().time() + within
+        while True:
+            info = await self.consumer()
+            if (
+                not (info["num_ack_pending"] or info["num_pending"])
+                and info["ack_floor"]["stream_seq"] >= count
+            ):
+                return info
+            assert asyncio.get_running_loop().time() < deadline, info
+            await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def operating(server: NatsServer) -> AsyncIterator[Streams]:
+    """A client of the operator's."""
+    async with publisher(server) as client:
+        yield Streams(client)
+
+
+class StreamTaking(Taking):
+    """A JetStream source, what it handed on, and what it logged."""
+
+    def __init__(self, server: NatsServer, *topics: str | Topic, **jetstream: object) -> None:
+        super().__init__(settings_for(server))
+        self.room = ROOM
+        nats_settings = settings_for(server, ping_interval=1.0)
+        self.source = JetStreamSource(
+            nats_settings,
+            [topic if isinstance(topic, Topic) else Topic(topic, topic) for topic in topics]
+            or [Topic("events.>", "events")],
+            jetstream=JetStreamSettings(**({"stream": STREAM} | jetstream)),
+            receive=self.receive,
+            room=lambda: self.room,
+            log=self.log,
+        )
+
+    @property
+    def numbers(self) -> list[int]:
+        return [delivery.sequence for delivery in self.deliveries]
+
+    async def wait_settled(self) -> None:
+        await until(lambda: not self.source.unsettled, what="all is settled")
+
+
+@contextlib.asynccontextmanager
+async def pulling(
+    server: NatsServer, *topics: str | Topic, subscribed: bool = True, **jetstream: object
+) -> AsyncIterator[StreamTaking]:
+    """A started JetStream source, closed with the block."""
+    taken = StreamTaking(server, *topics, **jetstream)
+    await taken.source.start()
+    try:
+        if subscribed:
+            await asyncio.wait_for(taken.source.wait_subscribed(), 15)
+        yield taken
+    finally:
+        await taken.source.close()
