@@ -11,6 +11,7 @@ from nats_fluent.settings import load
 KINDS = {
     "text": options.TEXT,
     "word": options.WORD,
+    "name": options.NAME,
     "secret": options.SECRET,
     "path": options.PATH,
     "duration": options.DURATION,
@@ -21,6 +22,7 @@ KINDS = {
     "servers": addresses.SERVERS,
     "urls": addresses.FLUENT_URLS,
     "topics": addresses.TOPICS,
+    "subjects": addresses.SUBJECTS,
 }
 
 

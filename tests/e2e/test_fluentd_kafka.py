@@ -213,9 +213,14 @@ def test_a_record_that_kafka_refuses_is_kept_with_its_neighbours(tmp_path):
         ]
         sent.publish([("activities", payload) for payload in payloads])
         wait_said(sent, "bad chunk is moved to")
-        (kept,) = (sent.shipper.storage / "backup").rglob("*.log")
-        with kept.open("rb") as file:
-            held = [record["content"]["n"] for _, record in msgpack.Unpacker(file)]
-        assert held == [0, 1, 2]
+
+        def kept():
+            """Fluentd says so before it has written the file."""
+            (file,) = (sent.shipper.storage / "backup").rglob("*.log")
+            unpacker = msgpack.Unpacker()
+            unpacker.feed(file.read_bytes())
+            return [record["content"]["n"] for _, record in unpacker]
+
+        wait_until(lambda: kept() == [0, 1, 2], what="the chunk is put aside whole")
         publish(sent, [3])
         wait_until(lambda: 3 in numbers_of(kafka.read(1, all_of_them=False)), what="the next one is sent")

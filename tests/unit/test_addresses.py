@@ -184,3 +184,25 @@ def test_a_subject_overlaps_with_what_it_matches(subject, token):
 @given(SUBJECTS)
 def test_a_bare_subject_has_no_wildcard(subject):
     assert not set(bare_subject(subject)) & {"*", ">"}
+
+
+# Subjects of a stream
+
+
+@given(st.lists(SUBJECTS, unique=True))
+def test_subjects_are_read_as_they_are_shown(subjects):
+    assert addresses.SUBJECTS.parse(addresses.SUBJECTS.show(subjects)) == tuple(subjects)
+    assert addresses.SUBJECTS.parse(subjects) == tuple(subjects)
+
+
+@pytest.mark.parametrize(
+    ("raw", "problem"),
+    [
+        ("a,a", "more than once"),
+        ("a..b", "an empty part"),
+        ("a.>.b", "a misplaced wildcard"),
+        ("a b", "a space"),
+    ],
+)
+def test_what_is_no_list_of_subjects(raw, problem):
+    assert problem in refused("subjects", raw)

@@ -240,3 +240,18 @@ def test_the_names_of_an_option():
 def test_the_names_of_a_section_that_is_an_option():
     option = Option(section="topics", name="", kind=addresses.TOPICS, default=(), doc="")
     assert (option.key, option.env, option.flag) == ("topics", "NATS_FLUENT_TOPICS", "--topics")
+
+
+# Names of streams and consumers
+
+
+@pytest.mark.parametrize("raw", ["EVENTS", "nats-fluent", "a_b", "ümlaut"])
+def test_names(raw):
+    assert options.NAME.parse(raw) == raw
+
+
+@pytest.mark.parametrize(
+    ("raw", "found"), [("a.b", "."), ("a*", "*"), (">", ">"), ("a/b\\c", "/ and \\"), ("a b", "a space")]
+)
+def test_what_is_not_a_name(raw, found):
+    assert found in refused("name", raw)
