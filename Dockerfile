@@ -1,17 +1,42 @@
-# The consumer alone; docker-compose.yml runs it beside NATS and a log shipper.
+# The consumer alone; docker-compose.yml, swarm/ and charts/ run it beside a log shipper. `make image` builds it.
+#
+# What it is built on; a digest pins it for good: --build-arg PYTHON=3.13.15-slim-trixie@sha256:...
 ARG PYTHON=3.13.15-slim-trixie
 
 FROM python:${PYTHON} AS build
 WORKDIR /src
-RUN python -m venv --without-pip /opt/nats-fluent
+COPY constraints constraints
+# Every package is the one whose hash is on file. Wheels first, for the few that come as source only (nkeys) are built
+# with the setuptools of that file as well; nothing is compiled, which would take a compiler.
+RUN pip install --no-cache-dir --require-hashes --only-binary=:all: -r constraints/build.txt \
+ && pip wheel --no-cache-dir --require-hashes --only-binary=:all: --no-binary=nkeys --no-deps --no-build-isolation \
+        --wheel-dir /wheels -r constraints/run.txt \
+ && python -m venv --without-pip /opt/nats-fluent \
+ && pip --python /opt/nats-fluent/bin/python install --no-cache-dir --no-index --no-deps /wheels/*.whl
 COPY pyproject.toml setup.cfg README.md LICENSE ./
 COPY nats_fluent nats_fluent
-RUN pip --python /opt/nats-fluent/bin/python install --no-cache-dir .
+RUN pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /own . \
+ && pip --python /opt/nats-fluent/bin/python install --no-index --no-deps /own/*.whl \
+ && pip --python /opt/nats-fluent/bin/python check
 
 FROM python:${PYTHON}
+# pip compiled every module in there: a read-only container could not, and would at every start.
 COPY --from=build /opt/nats-fluent /opt/nats-fluent
 ENV PATH=/opt/nats-fluent/bin:$PATH
 # A number, so that Kubernetes can tell that it is not root (runAsNonRoot).
 USER 65532:65532
+# Needs neither a shell nor a file to write.
 ENTRYPOINT ["nats-fluent"]
 CMD ["run"]
+# Whether NATS and the log shipper answer. That it runs needs no check: it ends when it cannot go on. Kubernetes does
+# not read this.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=30s CMD ["nats-fluent", "check", "--connect", "--timeout", "5"]
+
+# Last, for what changes with every build should not cost the layers above their place in the cache.
+ARG VERSION=dev
+ARG REVISION=
+LABEL org.opencontainers.image.title="nats-fluent" \
+      org.opencontainers.image.description="Ships publications from NATS to Fluent Bit or Fluentd, acknowledged" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
