@@ -153,6 +153,7 @@ def test_files_must_be_there(tmp_path):
 
 
 BOTH = "one is there without the other; give both or neither."
+SPOOL = "one is there without the other; give a directory, and the mode overflow or always."
 LARGER = "the first is larger than the second; make it smaller, or the second larger."
 
 
@@ -186,6 +187,13 @@ LARGER = "the first is larger than the second; make it smaller, or the second la
         ),
         ({"record_max_bytes": "1.1MB"}, "record.max_bytes batch.max_bytes", LARGER),
         ({"batch_buffer_bytes": "999kB"}, "batch.max_bytes batch.buffer_bytes", LARGER),
+        ({"spool_mode": "always"}, "spool.mode spool.dir", SPOOL),
+        ({"spool_dir": "/var/spool/x"}, "spool.mode spool.dir", SPOOL),
+        (
+            {"spool_mode": "always", "spool_dir": "/var/spool/x", "jetstream_stream": "EVENTS"},
+            "spool.mode jetstream.stream",
+            "the stream keeps what is not acknowledged; leave the spool out.",
+        ),
     ],
 )
 def test_what_does_not_fit_together(write, flags, keys, problem):
