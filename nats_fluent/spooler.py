@@ -56,6 +56,7 @@ class Spooler:
         pipeline: what is told of each chunk that is settled, written, read or lost.
         submit: takes what is to be sent; the sink's.
         log: one line per change of state.
+        clock: seconds, never going back.
     """
 
     def __init__(
@@ -65,8 +66,10 @@ class Spooler:
         *,
         submit: Callable[[Chunk], None],
         log: FilteringBoundLogger | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
+        self._clock = clock
         self._pipeline = pipeline
         self._submit = submit
         self._log: FilteringBoundLogger = log if log is not None else structlog.get_logger()
@@ -132,7 +135,7 @@ class Spooler:
 
     def next_step(self) -> Step | None:
         """Return what is to be done next; None when nothing is."""
-        return self._backlog.next(time.monotonic())
+        return self._backlog.next(self._clock())
 
     def work(self, step: Step) -> Done:
         """Do it; may block."""
@@ -188,14 +191,14 @@ class Spooler:
                     )
             case Write(), OSError():
                 self._trouble = str(done)
-                self._backlog.not_written(time.monotonic())
+                self._backlog.not_written(self._clock())
             case Load(stored), Exception():
                 self._not_read(stored, done)
         self._changed()
 
     def _not_read(self, stored: Stored, error: Exception) -> None:
         if isinstance(error, OSError) and error.errno in PASSING:
-            self._backlog.not_loaded(time.monotonic())
+            self._backlog.not_loaded(self._clock())
             self._log.warning("cannot read the spool, will try again", reason=str(error))
             return
         self._log.error(
@@ -209,7 +212,7 @@ class Spooler:
 
     def _changed(self) -> None:
         """Send what may be sent, say what is to be said, and look for the next step."""
-        now = time.monotonic()
+        now = self._clock()
         for chunk in self._backlog.ready(now):
             self._submit(chunk)
         if not self._full and self._backlog.blocked(now):
@@ -229,7 +232,7 @@ class Spooler:
         """Wait until something changes, or what failed is to be tried again."""
         if self._backlog.idle:
             self._idle.set()
-        now = time.monotonic()
+        now = self._clock()
         due = self._backlog.due(now)
         self._wake.clear()
         with contextlib.suppress(TimeoutError):

@@ -22,7 +22,7 @@ GOOD = publication({"ID": "1"})
 class Pipe:
     """A pipeline, and what it said to each of its neighbours."""
 
-    def __init__(self, *, answer_late=False, **batch):
+    def __init__(self, *, answer_late=False, reserve=0, **batch):
         numbers = count(1)
         self.dropped = []
         self.chunks = []
@@ -34,6 +34,7 @@ class Pipe:
             new_chunk_id=lambda: f"id{next(numbers)}",
             dropped=self.dropped.append,
             answer_late=answer_late,
+            reserve=reserve,
         )
         self.account = self.pipeline.account
 
