@@ -15,7 +15,7 @@ from nats_fluent.settings import JetStreamSettings
 from nats_fluent.source.jetstream import JetStreamSource
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     import nats
@@ -63,6 +63,18 @@ class Streams:
     async def consumer(self, name: str = STREAM) -> dict[str, Any]:
         return await self.ask(f"CONSUMER.INFO.{name}.{DURABLE}")
 
+    async def until(
+        self, ready: Callable[[dict[str, Any]], object], *, what: str, within: float = 15.0
+    ) -> dict[str, Any]:
+        """Return what the API says of the consumer once that is as wished."""
+        deadline = asyncio.get_running_loop().time() + within
+        while True:
+            info = await self.consumer()
+            if ready(info):
+                return info
+            assert asyncio.get_running_loop().time() < deadline, f"{what}: {info}"
+            await asyncio.sleep(0.02)
+
     async def publish(self, subject: str, *payloads: bytes) -> None:
         """Publish, and return when the stream has them."""
         for at in range(0, len(payloads), 500):
@@ -72,16 +84,14 @@ class Streams:
 
     async def settled(self, count: int, *, within: float = 15.0) -> dict[str, Any]:
         """Return once the consumer has nothing to deliver and is acknowledged up to `count`."""
-        deadline = asyncio.get_running_loop().time() + within
-        while True:
-            info = await self.consumer()
-            if (
+        return await self.until(
+            lambda info: (
                 not (info["num_ack_pending"] or info["num_pending"])
                 and info["ack_floor"]["stream_seq"] >= count
-            ):
-                return info
-            assert asyncio.get_running_loop().time() < deadline, info
-            await asyncio.sleep(0.02)
+            ),
+            what=f"acknowledged up to {count}",
+            within=within,
+        )
 
 
 @contextlib.asynccontextmanager

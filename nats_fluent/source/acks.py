@@ -23,6 +23,9 @@ RETRY_FIRST = 1.0
 RETRY_MOST = 60.0
 """Seconds, the longest such wait."""
 
+REMEMBERED = 20_000
+"""Messages that are known again after they were delivered."""
+
 _NS = 1_000_000_000
 _SHORT = 9
 _LONG = 11
@@ -84,14 +87,18 @@ class Unsettled:
     """The messages that were handed on, until each is settled.
 
     One that comes again meanwhile, because the server did not hear of it for too long, is known as the one that is
-    here: it is answered under its newest reply subject, and not handed on twice.
+    here: it is answered under its newest reply subject, and not handed on twice. So is one that was delivered a short
+    while ago: its answer was lost on the way, or forgotten by a server that was killed.
 
     Args:
         ack_wait: seconds for which the server waits to hear of a message.
+        remembered: how many of the delivered are known again.
     """
 
-    def __init__(self, ack_wait: float) -> None:
+    def __init__(self, ack_wait: float, *, remembered: int = REMEMBERED) -> None:
         self.ack_wait = ack_wait
+        self._remembered = remembered
+        self._delivered: dict[Key, None] = {}
         # In the order of when the server is to hear of each; one that it heard of goes to the end.
         self._held: dict[Key, tuple[str, float]] = {}
 
@@ -100,15 +107,28 @@ class Unsettled:
 
     def hold(self, key: Key, reply: str, now: float) -> bool:
         """Note a message that arrived; return whether it is a new one."""
+        if key in self._delivered:
+            return False
         held = self._held
         known = held.pop(key, None)
         held[key] = (reply, now + self.ack_wait / 2)
         return known is None
 
-    def settle(self, key: Key) -> str:
-        """Forget a message, and return its reply subject; empty when it is not held."""
+    def was_delivered(self, key: Key) -> bool:
+        """Whether the message was delivered a short while ago."""
+        return key in self._delivered
+
+    def settle(self, key: Key, *, delivered: bool) -> str:
+        """Hold a message no more, and return its reply subject; empty when it was not held."""
         held = self._held.pop(key, None)
-        return held[0] if held is not None else ""
+        if held is None:
+            return ""
+        if delivered:
+            known = self._delivered
+            known[key] = None
+            if len(known) > self._remembered:
+                del known[next(iter(known))]
+        return held[0]
 
     def due(self, now: float) -> list[str]:
         """Return the reply subjects of those that the server is to hear of now."""

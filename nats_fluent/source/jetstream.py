@@ -324,6 +324,9 @@ class JetStreamSource(Source):
                             at.deliveries,
                         )
                     )
+                elif self._unsettled.was_delivered(key):
+                    self._outgoing.add(publish(reply, acks.DELIVERED))
+                    self._answers.set()
             except Exception as error:  # noqa: BLE001 - in the read loop it would only end that
                 fail(error)
 
@@ -356,7 +359,7 @@ class JetStreamSource(Source):
     # Answering
 
     def _settle(self, key: Key, outcome: Outcome) -> None:
-        reply = self._unsettled.settle(key)
+        reply = self._unsettled.settle(key, delivered=outcome is not Outcome.RETRY)
         if not reply:
             return
         match outcome:

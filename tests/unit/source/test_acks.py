@@ -97,8 +97,8 @@ def test_each_is_settled_once():
     assert unsettled.hold((1, 5), "one", 0.0)
     assert unsettled.hold((2, 6), "two", 0.0)
     assert len(unsettled) == 2
-    assert unsettled.settle((1, 5)) == "one"
-    assert unsettled.settle((1, 5)) == ""
+    assert unsettled.settle((1, 5), delivered=False) == "one"
+    assert unsettled.settle((1, 5), delivered=False) == ""
     assert unsettled.clear() == ["two"]
     assert unsettled.clear() == []
 
@@ -108,8 +108,20 @@ def test_one_that_comes_again_is_answered_where_it_came_last():
     assert unsettled.hold((1, 5), "first", 0.0)
     assert not unsettled.hold((1, 5), "second", 40.0)
     assert unsettled.hold((1, 6), "of another stream of that name", 40.0)
-    assert unsettled.settle((1, 5)) == "second"
-    assert unsettled.settle((1, 6)) == "of another stream of that name"
+    assert unsettled.settle((1, 5), delivered=False) == "second"
+    assert unsettled.settle((1, 6), delivered=False) == "of another stream of that name"
+
+
+def test_one_that_comes_again_after_it_was_delivered_is_known_for_a_while():
+    unsettled = Unsettled(30.0, remembered=2)
+    for number in range(4):
+        assert unsettled.hold((number, 0), str(number), 0.0)
+        assert unsettled.settle((number, 0), delivered=number != 3) == str(number)
+    assert [unsettled.was_delivered((number, 0)) for number in range(4)] == [False, True, True, False]
+    assert not unsettled.hold((2, 0), "again", 1.0)
+    assert len(unsettled) == 0
+    assert unsettled.hold((0, 0), "forgotten", 1.0)
+    assert unsettled.hold((3, 0), "given back", 1.0)
 
 
 def test_the_server_hears_of_each_at_half_of_what_it_waits():
@@ -118,7 +130,7 @@ def test_the_server_hears_of_each_at_half_of_what_it_waits():
         unsettled.hold((number, 0), str(number), float(number))
     assert unsettled.due(14.9) == []
     assert unsettled.due(16.0) == ["0", "1"]
-    unsettled.settle((1, 0))
+    unsettled.settle((1, 0), delivered=False)
     assert unsettled.due(17.0) == ["2"]
     assert unsettled.due(31.0) == ["0"]
     unsettled.ack_wait = 4.0
