@@ -22,6 +22,10 @@ DOC = ways.ROOT / "docs" / "faults.md"
 BEGIN, END = "<!-- results: written by the tests -->\n", "<!-- end of results -->\n"
 
 
+CORE, STREAM, SPOOL = "core", "JetStream", "core, spool"
+"""The modes."""
+
+
 class Row(NamedTuple):
     """One run of the matrix.
 
@@ -59,12 +63,7 @@ class Row(NamedTuple):
 
 def line(row: Row, result: faults.Result) -> str:
     counted, account = result.count, result.account
-    said = [f"received {account['received']:,}", f"delivered {account['delivered']:,}"]
-    said += [
-        f"{name} {account[name]:,}"
-        for name in account
-        if account[name] and f"{name} {account[name]:,}" not in said
-    ]
+    said = [f"{name} {number:,}" for name, number in account.items() if number]
     if result.not_received:
         said.append(f"nobody subscribed {result.not_received:,}")
     if result.died_with:

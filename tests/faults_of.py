@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import struct
+import subprocess
 import time
 from datetime import datetime
+from pathlib import Path
 
 import forward_server
+import pytest
 from commands import ENVIRON
-from faults import Nats, world
-from faults_load import SUBJECT, lasting_port
+from faults import DURABLE, LAME_DUCK, STREAM, Nats, consumer_info, world
+from faults_load import SUBJECT, ask, lasting_port
 from programs import started, wait_until
 
 # --- the log shipper ---
@@ -113,7 +117,7 @@ def two_servers(directory, **environ):
     pair = [
         Member(
             each,
-            f'server_name: {each.name}\nlame_duck_duration: "30s"\nlame_duck_grace_period: "100ms"\n'
+            f"server_name: {each.name}\n{LAME_DUCK}"
             f'cluster {{ name: faults, listen: "127.0.0.1:{route}", pool_size: -1,'
             f" routes: [{', '.join(f'nats://127.0.0.1:{port}' for port in routes)}] }}",
         )
@@ -125,6 +129,34 @@ def two_servers(directory, **environ):
         with world(directory, nats=pair[1], **first, **environ) as found:
             found.leaving = pair[0]
             yield found
+
+
+def nats_lame_duck_alone(world):
+    """There is no other server: it lets its clients go, ends, and is started again."""
+    with world.biting("lost the connection to NATS"):
+        world.nats.process.send_signal(signal.SIGUSR2)
+    assert world.nats.process.wait(15) == 0
+    with world.biting("connected to NATS"):
+        world.nats.start()
+
+
+def consumer_deleted(world):
+    """On the server, by somebody else, while it is in use."""
+    with world.biting("JetStream ended a pull; looking at the consumer"):
+        answer = ask(world.nats.port, f"CONSUMER.DELETE.{STREAM}.{DURABLE}", {})
+        assert answer["success"], answer
+
+
+def stream_purged(world):
+    """Of what the consumer has, and Fluent Bit has not taken yet: a moment later all would be acknowledged."""
+    process = world.receiver.program.process
+    process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: consumer_info(world.nats)["num_ack_pending"] > 500, what="messages are held")
+    with world.load.held():
+        wait_until(lambda: not consumer_info(world.nats)["num_pending"], what="all are with the consumer")
+        answer = ask(world.nats.port, f"STREAM.PURGE.{STREAM}", {})
+        assert answer["purged"] > 500, answer
+    process.send_signal(signal.SIGCONT)
 
 
 # --- this program ---
@@ -200,3 +232,84 @@ def own_clock(directory, **environ):
     with world(directory, **clock.environ, **environ) as found:
         found.clock = clock
         yield found
+
+
+# --- the spool ---
+
+SPOOL = {"NATS_FLUENT_RECORD_MAX_BYTES": "50kB", "NATS_FLUENT_BATCH_MAX_BYTES": "100kB"}
+SMALL_MEMORY = {"NATS_FLUENT_BATCH_BUFFER_BYTES": "1MB"}
+
+
+@contextlib.contextmanager
+def spooling(directory, **environ):
+    """With a spool, whose mode is in the environment."""
+    spool = directory / "spool"
+    spool.mkdir()
+    with world(directory, NATS_FLUENT_SPOOL_DIR=str(spool), **SPOOL, **environ) as found:
+        found.spool = spool
+        yield found
+
+
+@contextlib.contextmanager
+def on_a_small_disk(directory, **environ):
+    """The spool is on a disk of half a megabyte, which the consumer alone sees."""
+    spool = directory / "spool"
+    spool.mkdir()
+    mount = f"mount -t tmpfs -o size=512k none '{spool}'"
+    own = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*own, mount], check=False, capture_output=True).returncode
+    ):
+        pytest.skip("this user may not mount a tmpfs in a namespace of its own")
+
+    def command(given):
+        return [*own, f'{mount} && exec "$@"', "sh", *given]
+
+    with world(directory, command=command, NATS_FLUENT_SPOOL_DIR=str(spool), **SPOOL, **environ) as found:
+        found.spool = Path(f"/proc/{found.running.process.pid}/root{spool}")
+        yield found
+
+
+def fluent_bit_away(world):
+    """Until a hundred chunks are on disk."""
+    with world.biting():
+        world.receiver.program.kill()
+    wait_until(lambda: world.spooled() >= 100, within=30, what="chunks are on disk")
+    world.receiver.start_again()
+
+
+def both_killed(world):
+    """Fluent Bit, and then the consumer, which holds what Fluent Bit did not take."""
+    with world.biting():
+        world.receiver.program.kill()
+    wait_until(lambda: world.spooled() >= 20, within=30, what="chunks are on disk")
+    world.kill(world.running)
+    assert world.spooled()
+    world.running.start()
+    world.wait_taking(world.running)
+    world.receiver.start_again()
+
+
+def told_to_stop_without_fluent_bit(world):
+    with world.biting():
+        world.receiver.program.kill()
+    with world.load.as_fast_as_it_goes():
+        wait_until(lambda: world.spooled() >= 20, within=30, what="chunks are on disk")
+        assert world.running.stop(within=40) == 0
+    assert world.spooled()
+    world.running.start()
+    world.wait_taking(world.running)
+    world.receiver.start_again()
+
+
+def spool_full(world):
+    with world.biting("cannot spool: memory holds what it can, and then what comes is dropped"):
+        world.receiver.program.kill()
+    world.receiver.start_again()
+
+
+def spool_and_memory_full(world):
+    with world.biting("dropped messages: they arrived faster than they were taken"):
+        world.receiver.program.kill()
+    world.receiver.start_again()

@@ -11,7 +11,7 @@ import ways
 from faults_load import came, lasting_port
 from forward_server import ForwardServer, Shipper
 from http_server import Answer, HttpServer
-from programs import FluentBit
+from programs import FluentBit, wait_until
 
 PATIENT = "    Flush                     1\n"
 
@@ -45,7 +45,9 @@ class Printed:
         self.program.start()
 
     def finish(self):
-        """Let it print what it holds."""
+        """Let it print what it holds; what a crash left on its disk it would not touch when told to stop."""
+        storage = self._files[0].parent / "storage"
+        wait_until(lambda: not list(storage.rglob("*.flb")), within=60, what="Fluent Bit's disk is empty")
         assert self.program.stop(within=30) == 0
 
     def size(self):

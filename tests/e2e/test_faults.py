@@ -10,60 +10,60 @@ import os
 import faults
 import faults_of
 import pytest
-from faults_doc import DOC, Row, documented, write
+from faults_doc import CORE, DOC, SPOOL, STREAM, Row, documented, write
 from faults_receivers import Posted, Taken
 
-CORE = "core"
-SHORT = {"NATS_FLUENT_FLUENT_ACK_TIMEOUT": "1s"}
+CHANCE = {"duplicated": None, "reordered": True}
+SHORT = {"environ": {"NATS_FLUENT_FLUENT_ACK_TIMEOUT": "1s"}}
+ALWAYS = {"NATS_FLUENT_SPOOL_MODE": "always"}
+OVERFLOW = {"NATS_FLUENT_SPOOL_MODE": "overflow"} | faults_of.SMALL_MEMORY
+
+
+def both(fault, run, *, stream=None, **expected):
+    """The rows for core NATS and for a stream, of which nothing is ever lost; `stream` is what else differs there."""
+    core = Row(fault, CORE, run, **expected)
+    return [core, core._replace(mode=STREAM, lost=False, **(stream or {}))]
+
+
+def spool(fault, run, environ, **expected):
+    small_disk = "Disk" in fault
+    world = faults_of.on_a_small_disk if small_disk else faults_of.spooling
+    return Row(fault, SPOOL, run, world=world, environ=environ, **CHANCE, **expected)
+
 
 ROWS = [
-    Row(
-        "Fluent Bit killed (`kill -9`) and started again",
-        CORE,
-        faults_of.fluent_bit_killed,
-        duplicated=None,
-        reordered=True,
-    ),
-    Row(
-        "Fluent Bit told to stop and started again",
-        CORE,
-        faults_of.fluent_bit_told_to_stop,
-        duplicated=None,
-        reordered=True,
-    ),
-    Row(
+    *both("Fluent Bit killed (`kill -9`) and started again", faults_of.fluent_bit_killed, **CHANCE),
+    *both("Fluent Bit told to stop and started again", faults_of.fluent_bit_told_to_stop, **CHANCE),
+    *both(
         "Fluent Bit hangs for longer than the ack timeout",
-        CORE,
         faults_of.fluent_bit_hangs,
-        environ=SHORT,
+        **SHORT,
         duplicated=True,
     ),
-    Row(
+    *both(
         "Fluent Bit's input paused by its memory limit",
-        CORE,
         faults_of.fluent_bit_paused,
         receiver=Posted,
-        environ=SHORT,
-        duplicated=None,
-        reordered=True,
+        **SHORT,
+        **CHANCE,
     ),
-    Row("Connection cut within a chunk", CORE, faults_of.connection_cut, receiver=Taken),
-    Row(
+    *both("Connection cut within a chunk", faults_of.connection_cut, receiver=Taken),
+    *both(
         "Chunk taken, its acknowledgement lost",
-        CORE,
         faults_of.acknowledgement_lost,
         receiver=Taken,
         duplicated=True,
     ),
-    Row("Unknown chunks acknowledged", CORE, faults_of.acknowledgement_unknown, receiver=Taken),
-    Row(
+    *both("Unknown chunks acknowledged", faults_of.acknowledgement_unknown, receiver=Taken),
+    *both(
         "Chunk taken, and garbage or a refusal answered",
-        CORE,
         faults_of.garbage_answered,
         receiver=Taken,
         duplicated=True,
     ),
-    Row("nats-server killed (`kill -9`) and started again", CORE, faults_of.nats_killed, lost=True),
+    *both(
+        "nats-server killed (`kill -9`) and started again", faults_of.nats_killed, lost=True, stream=CHANCE
+    ),
     Row(
         "nats-server in lame-duck mode, another one in the cluster",
         CORE,
@@ -71,25 +71,52 @@ ROWS = [
         world=faults_of.two_servers,
         lost=None,
     ),
-    Row("Consumer killed (`kill -9`) and started again", CORE, faults_of.consumer_killed, lost=True),
-    Row(
-        "Consumer told to stop under full load, and started again",
-        CORE,
+    Row("nats-server in lame-duck mode, and started again", STREAM, faults_of.nats_lame_duck_alone, **CHANCE),
+    Row("Consumer deleted on the server", STREAM, faults_of.consumer_deleted, **CHANCE),
+    Row("Stream purged of what is delivered and not acknowledged", STREAM, faults_of.stream_purged, **CHANCE),
+    *both(
+        "This program killed (`kill -9`) and started again",
+        faults_of.consumer_killed,
+        lost=True,
+        stream=CHANCE,
+    ),
+    *both(
+        "This program told to stop under full load, and started again",
         faults_of.consumer_told_to_stop,
         lost=True,
+        stream=CHANCE,
     ),
-    Row(
-        "Member of the queue group killed (`kill -9`)",
-        CORE,
+    *both(
+        "One of two that share the messages killed (`kill -9`)",
         faults_of.member_killed,
         lost=True,
         reordered=True,
+        stream=CHANCE,
     ),
-    Row(
-        "Wall clock of the consumer jumps an hour ahead and two back",
-        CORE,
+    *both(
+        "Wall clock of this program jumps an hour ahead and two back",
         faults_of.clock_jumps,
         world=faults_of.own_clock,
+    ),
+    spool("Fluent Bit away for longer than memory lasts", faults_of.fluent_bit_away, OVERFLOW),
+    spool(
+        "Fluent Bit and then this program killed (`kill -9`), each started again",
+        faults_of.both_killed,
+        ALWAYS,
+        lost=True,
+    ),
+    spool(
+        "This program told to stop under full load without Fluent Bit, both started again",
+        faults_of.told_to_stop_without_fluent_bit,
+        ALWAYS,
+        lost=True,
+    ),
+    spool("Disk of the spool full while Fluent Bit is away", faults_of.spool_full, ALWAYS),
+    spool(
+        "Disk of the spool and memory full while Fluent Bit is away",
+        faults_of.spool_and_memory_full,
+        OVERFLOW,
+        lost=True,
     ),
 ]
 
@@ -102,7 +129,8 @@ def results():
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.run.__name__}-{row.mode}")
 def test_what_is_published_comes_out_or_is_counted(tmp_path, results, row):
-    with row.world(tmp_path, receiver=row.receiver, **row.environ) as world:
+    stream = row.mode == STREAM
+    with row.world(tmp_path, receiver=row.receiver, stream=stream, **row.environ) as world:
         result = faults.run(world, row.run)
     row.judge(result)
     results[row.run, row.mode] = result
