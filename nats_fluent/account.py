@@ -18,7 +18,8 @@ class Account:
         delivered_undecodable: those of them that hold bytes instead of content.
         dropped: publications that found the memory budget full, and are lost.
         lost: records that were on disk, and could not be read there.
-        returned: publications that found it full, and that the source will bring again.
+        returned: publications that the source will bring again: they found it full, or it was closed before they were
+            delivered.
         spooled: records that are on disk and not in memory.
         undecodable: records made for payloads that could not be decoded, or were too large.
         replaced_bytes: bytes that were not UTF-8 and went out as U+FFFD.

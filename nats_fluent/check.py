@@ -19,11 +19,12 @@ from nats_fluent.forward.handshake import Credentials
 from nats_fluent.settings import CATALOGUE
 from nats_fluent.sink import stream as network
 from nats_fluent.source import tls
+from nats_fluent.source.api import Api
 from nats_fluent.source.connect import connect_once
 
 if TYPE_CHECKING:
     from nats_fluent.addresses import FluentUrl
-    from nats_fluent.settings import FluentSettings, Loaded, NatsSettings, Settings
+    from nats_fluent.settings import FluentSettings, Loaded, Settings
 
 PROBE_TAG = "nats-fluent.check"
 
@@ -40,7 +41,7 @@ class Attempt(NamedTuple):
     """One server that was tried.
 
     Attributes:
-        server: its URL, or ``NATS``.
+        server: its URL, ``NATS``, or ``JetStream`` with stream and consumer.
         ok: whether it can be used.
         detail: what it is, or why it cannot be used.
     """
@@ -117,16 +118,25 @@ async def try_servers(settings: Settings, *, timeout: float) -> list[Attempt]:  
     A deadline that passes is an answer like any other, which is why it is not the caller's.
     """
     shippers = [_try_shipper(url, settings.fluent, timeout) for url in settings.fluent.url]
-    return list(await asyncio.gather(_try_nats(settings.nats, timeout), *shippers))
+    async with asyncio.TaskGroup() as group:
+        nats = group.create_task(_try_nats(settings, timeout), name="try-nats")
+        others = [group.create_task(shipper, name="try-shipper") for shipper in shippers]
+    return [*nats.result(), *(other.result() for other in others)]
 
 
-async def _try_nats(settings: NatsSettings, timeout: float) -> Attempt:  # noqa: ASYNC109 - as above
+async def _try_nats(settings: Settings, timeout: float) -> list[Attempt]:  # noqa: ASYNC109 - as above
+    jetstream = settings.jetstream
+    look = (lambda client: Api(client, jetstream, settings.topics).state()) if jetstream.stream else None
     try:
-        reached = await connect_once(settings, timeout)
+        reached = await connect_once(settings.nats, timeout, look)
     except NatsFluentError as error:
-        return Attempt("NATS", ok=False, detail=str(error))
+        return [Attempt("NATS", ok=False, detail=str(error))]
     secured = "with TLS" if reached.tls else "without TLS"
-    return Attempt("NATS", ok=True, detail=f"{reached.server}, version {reached.version}, {secured}")
+    attempts = [Attempt("NATS", ok=True, detail=f"{reached.server}, version {reached.version}, {secured}")]
+    if reached.jetstream is not None:
+        ok, detail = reached.jetstream
+        attempts.append(Attempt(f"JetStream {jetstream.stream}.{jetstream.durable}", ok=ok, detail=detail))
+    return attempts
 
 
 async def _try_shipper(url: FluentUrl, settings: FluentSettings, timeout: float) -> Attempt:  # noqa: ASYNC109 - as above

@@ -32,7 +32,7 @@ from nats_fluent.pipeline import Pipeline
 from nats_fluent.publication import published_to
 from nats_fluent.record import FORWARD_LEVELS, Recorder
 from nats_fluent.sink import open_sink
-from nats_fluent.source.core import CoreSource
+from nats_fluent.source import open_source
 from nats_fluent.spooler import Spooler, reserved
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class Summary(NamedTuple):
         recovered: records that an earlier process had left in the spool.
         spooled: records that are in the spool, for the next process.
         lost: records that were in the spool, and could not be read there.
+        returned: publications that the stream has again, because there was no room for them or no time.
     """
 
     received: dict[str, int]
@@ -75,6 +76,7 @@ class Summary(NamedTuple):
     recovered: int = 0
     spooled: int = 0
     lost: int = 0
+    returned: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -151,8 +153,8 @@ class Service:
         )
         line = self._spooler or self._pipeline
         self._sink = open_sink(settings.fluent, line.settled)
-        self._source = CoreSource(
-            settings.nats, settings.topics, receive=self._pipeline.receive, log=self._log
+        self._source = open_source(
+            settings, receive=self._pipeline.receive, room=lambda: self._pipeline.room, log=self._log
         )
         self.account = self._pipeline.account
 
@@ -193,6 +195,7 @@ class Service:
         finally:
             await _cancel(tasks.values())
             await self._source.close()
+            self.account.returned += self._source.returned
             if self._spooler is not None:
                 self._spooler.close()
             self._drops.close()
@@ -207,6 +210,7 @@ class Service:
             recovered=summary.recovered,
             spooled=summary.spooled,
             lost=summary.lost,
+            returned=summary.returned,
             replaced_bytes=self.account.replaced_bytes,
         )
         return summary
@@ -283,6 +287,7 @@ class Service:
             recovered=self.account.recovered,
             spooled=self.account.spooled,
             lost=self.account.lost,
+            returned=self.account.returned,
         )
 
 

@@ -164,6 +164,22 @@ class Api:
         floor.note(stream, found.floor)
         return found
 
+    async def state(self) -> tuple[bool, str]:
+        """Look, and change nothing; return whether `have` would succeed now, and what there is or why not."""
+        create = self._settings.create
+        try:
+            _, _, info, rows = await self.compare()
+        except (NotYet, SourceError) as problem:
+            return False, str(problem)
+        if info is None:
+            what = "is not there" if create == "bind" else "is not there, and will be made"
+            return create != "bind", f"the stream is there; the consumer {self._settings.durable} {what}"
+        if rows and create != "reconcile":
+            return False, str(refusal(self.where, rows))
+        found = found_in(info)
+        text = f"{found.pending} messages to deliver, {found.unacknowledged} unacknowledged"
+        return True, f"{text}; will be changed: {'; '.join(map(str, rows))}" if rows else text
+
     async def _make(self, config: Config, action: str) -> dict[str, Any]:
         body = {"stream_name": self._settings.stream, "config": config, "action": action}
         answer = await self._request(f"CONSUMER.CREATE.{self.where}", msgspec.json.encode(body))

@@ -22,7 +22,7 @@ from nats_fluent.source.client import Client, end
 from nats_fluent.source.tls import tls_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
@@ -51,11 +51,13 @@ class Reached(NamedTuple):
         server: ``host:port``.
         version: the server's own word.
         tls: whether the connection was encrypted.
+        jetstream: whether stream and consumer can be used, and what they are or why not; None when nobody asked.
     """
 
     server: str
     version: str
     tls: bool
+    jetstream: tuple[bool, str] | None = None
 
 
 class Connection:
@@ -239,8 +241,17 @@ class Connection:
             self._log.warning("NATS reports an error", server=self.client.server, reason=reason)
 
 
-async def connect_once(settings: NatsSettings, timeout: float) -> Reached:  # noqa: ASYNC109 - see Raises
+async def connect_once(
+    settings: NatsSettings,
+    timeout: float,  # noqa: ASYNC109 - see Raises
+    look: Callable[[Client], Awaitable[tuple[bool, str]]] | None = None,
+) -> Reached:
     """Try each server once, all of them within `timeout` seconds, and leave again.
+
+    Args:
+        settings: where NATS is and who we are.
+        timeout: seconds.
+        look: what else to see on the connection.
 
     Raises:
         SettingsError: a TLS file cannot be used.
@@ -254,7 +265,7 @@ async def connect_once(settings: NatsSettings, timeout: float) -> Reached:  # no
     for server in settings.servers:
         client = Client(require_tls=context is not None, fatal=lambda _: None)
         attempt = asyncio.create_task(
-            _try(client, _options(settings, context) | {"servers": [server]}), name="nats-connect-once"
+            _try(client, _options(settings, context) | {"servers": [server]}, look), name="nats-connect-once"
         )
         try:
             done, _ = await asyncio.wait([attempt], timeout=max(0.0, deadline - clock()))
@@ -268,15 +279,20 @@ async def connect_once(settings: NatsSettings, timeout: float) -> Reached:  # no
     raise SourceError(f"NATS cannot be reached: {'; '.join(problems)}")
 
 
-async def _try(client: Client, options: dict[str, Any]) -> Reached:
+async def _try(
+    client: Client,
+    options: dict[str, Any],
+    look: Callable[[Client], Awaitable[tuple[bool, str]]] | None,
+) -> Reached:
     async def refuse(error: Exception) -> None:
         # The first error ends nats-py's loop over further attempts; one about closing changes nothing.
-        if not client.closing:
+        if not (client.closing or client.is_connected):
             raise SourceError(describe(error)) from error
 
     try:
         await client.connect(**options, error_cb=refuse, allow_reconnect=False)
-        return Reached(client.server, client.server_version, client.uses_tls)
+        reached = Reached(client.server, client.server_version, client.uses_tls)
+        return reached._replace(jetstream=await look(client)) if look is not None else reached
     except errors.Error as error:
         raise SourceError(describe(error)) from error
     finally:
