@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from nats_fluent import spool
 from nats_fluent.delivery import Chunk
 from nats_fluent.errors import NatsFluentError, SettingsError
 from nats_fluent.forward.codec import forward
@@ -24,7 +25,7 @@ from nats_fluent.source.connect import connect_once
 
 if TYPE_CHECKING:
     from nats_fluent.addresses import FluentUrl
-    from nats_fluent.settings import FluentSettings, Loaded, Settings
+    from nats_fluent.settings import FluentSettings, Loaded, Settings, SpoolSettings
 
 PROBE_TAG = "nats-fluent.check"
 
@@ -70,6 +71,8 @@ def run(loaded: Loaded, *, timeout: float | None) -> int:
     for warning in loaded.warnings:
         console.print(f"warning: {warning}", soft_wrap=True)
     verify_files(loaded.settings)
+    if loaded.settings.spool.mode != "off":
+        console.print(f"spool   {describe_spool(loaded.settings.spool)}", soft_wrap=True)
     if timeout is None:
         return 0
     attempts = asyncio.run(try_servers(loaded.settings, timeout=timeout))
@@ -93,7 +96,7 @@ def rows(loaded: Loaded) -> list[Row]:
 
 
 def verify_files(settings: Settings) -> None:
-    """Check that certificates and keys fit together, and that each passphrase opens its key.
+    """Check that certificates and keys fit together, that each passphrase opens its key, and the spool's directory.
 
     Raises:
         SettingsError: with a sentence for each that does not.
@@ -108,8 +111,29 @@ def verify_files(settings: Settings) -> None:
             network.tls_context(settings.fluent)
     except SettingsError as error:
         problems += error.problems
+    try:
+        if settings.spool.mode != "off":
+            spool.inspect(settings.spool.dir)
+    except SettingsError as error:
+        problems += error.problems
     if problems:
         raise SettingsError(*problems)
+
+
+def describe_spool(settings: SpoolSettings) -> str:
+    """Say what is in the spool, which may be in use.
+
+    Raises:
+        SettingsError: the directory cannot be used.
+    """
+    inside = spool.inspect(settings.dir)
+    if inside is None:
+        return f"{settings.dir}  is not there yet, and can be made"
+    bad = f"; set aside as no whole chunks: {inside.bad}" if inside.bad else ""
+    return (
+        f"{settings.dir}  {inside.records} records in {inside.chunks} chunks, "
+        f"{inside.size} of {settings.max_bytes} bytes{bad}"
+    )
 
 
 async def try_servers(settings: Settings, *, timeout: float) -> list[Attempt]:  # noqa: ASYNC109 - see Attempt

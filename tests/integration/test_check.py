@@ -11,9 +11,11 @@ from taking import Certificates
 
 from nats_fluent import check
 from nats_fluent.addresses import FluentUrl
+from nats_fluent.delivery import Chunk
 from nats_fluent.errors import SettingsError
 from nats_fluent.options import Secret
-from nats_fluent.settings import FluentSettings, NatsSettings, Settings, load
+from nats_fluent.settings import FluentSettings, NatsSettings, Settings, SpoolSettings, load
+from nats_fluent.spool import Spool
 
 
 @pytest.fixture
@@ -200,3 +202,35 @@ def test_run_prints_a_line_for_each_server(nats_server, capsys):
     loaded = load(flags={"nats_servers": nats_server.url}, environ={}, file=None)
     assert check.run(loaded, timeout=5.0) == 0
     assert check.run(loaded, timeout=None) == 0
+
+
+def test_the_spool(tmp_path, capsys):
+    directory = tmp_path / "spool"
+    flags = {"spool_mode": "always", "spool_dir": str(directory), "spool_max_bytes": "1MB"}
+    loaded = load(flags=flags, environ={}, file=None)
+
+    def says():
+        assert check.run(loaded, timeout=None) == 0
+        return capsys.readouterr().out.splitlines()[-1]
+
+    assert says() == f"spool   {directory}  is not there yet, and can be made"
+    assert not directory.exists()
+    spool = Spool(str(directory), fsync=False)
+    spool.open()
+    for number in (1, 2):
+        spool.write(number, Chunk(id="i", tag="t", entries=b"x" * 5000, count=7))
+    assert says() == f"spool   {directory}  14 records in 2 chunks, 16384 of 1000000 bytes"
+    (directory / "0000000000000003.chunk").write_bytes(b"torn")
+    assert says().endswith(" bytes; set aside as no whole chunks: 1")
+    spool.close()
+
+
+def test_a_spool_that_cannot_be_used(tmp_path, certificates):
+    file = tmp_path / "file"
+    file.write_text("")
+    wrong = tls_settings(certificates, "nats", key_password=Secret("hunter2"))
+    settings = Settings(nats=wrong.nats, spool=SpoolSettings(mode="always", dir=str(file)))
+    with pytest.raises(SettingsError) as caught:
+        check.verify_files(settings)
+    assert [problem.partition(":")[0] for problem in caught.value.problems][-1] == "spool.dir"
+    assert len(caught.value.problems) == 2
