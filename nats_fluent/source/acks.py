@@ -10,7 +10,14 @@ and ``+TERM`` and for the subject that they are sent to; nats-server's `ackReply
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nats_fluent.delivery import Outcome
 
 DELIVERED = b"+ACK"
 TERMINATED = b"+TERM"
@@ -24,22 +31,25 @@ RETRY_MOST = 60.0
 """Seconds, the longest such wait."""
 
 REMEMBERED = 20_000
-"""Messages that are known again after they were delivered."""
+"""Messages that are known again after they were delivered; up to twice as many are."""
 
 _NS = 1_000_000_000
 _SHORT = 9
 _LONG = 11
 
 
-class Place(NamedTuple):
+Key = int
+"""What tells a message from all others that a stream of that name ever had: see `Place.key`."""
+
+
+class Place(msgspec.Struct, frozen=True, gc=False):
     """What the reply subject of a message says.
 
     Attributes:
         stream: the stream.
         sequence: the message's number in it.
         deliveries: how often it was delivered, this time included.
-        time_ns: when the stream took it, nanoseconds since 1970. Sequence and time together are the message: a
-            stream that was deleted and made again counts from 1 again.
+        time_ns: when the stream took it, nanoseconds since 1970.
         pending: messages that the consumer has still to deliver.
     """
 
@@ -48,6 +58,11 @@ class Place(NamedTuple):
     deliveries: int
     time_ns: int
     pending: int
+
+    @property
+    def key(self) -> Key:
+        """The message: its number and its time, as a stream that was deleted and made again counts from 1 again."""
+        return self.sequence << 64 | self.time_ns
 
 
 def place(reply: str) -> Place | None:
@@ -79,8 +94,15 @@ def publish(subject: str, payload: bytes) -> bytes:
     return b"PUB %s %d\r\n%s\r\n" % (subject.encode(), len(payload), payload)
 
 
-Key = tuple[int, int]
-"""Sequence and time: see `Place.time_ns`."""
+class Settled(msgspec.Struct, gc=False):
+    """What a delivery is settled with; a `functools.partial` would be one more for the garbage collector to look at."""
+
+    settle: Callable[[Key, Outcome], None]
+    key: Key
+
+    def __call__(self, outcome: Outcome) -> None:
+        """Say what became of the delivery."""
+        self.settle(self.key, outcome)
 
 
 class Unsettled:
@@ -92,13 +114,15 @@ class Unsettled:
 
     Args:
         ack_wait: seconds for which the server waits to hear of a message.
-        remembered: how many of the delivered are known again.
+        remembered: how many of the delivered are known again, at least.
     """
 
     def __init__(self, ack_wait: float, *, remembered: int = REMEMBERED) -> None:
         self.ack_wait = ack_wait
         self._remembered = remembered
-        self._delivered: dict[Key, None] = {}
+        # Two, of which the older is forgotten as a whole: the first key of a dict that lost its first ones is dear.
+        self._delivered: set[Key] = set()
+        self._delivered_before: set[Key] = set()
         # In the order of when the server is to hear of each; one that it heard of goes to the end.
         self._held: dict[Key, tuple[str, float]] = {}
 
@@ -107,7 +131,7 @@ class Unsettled:
 
     def hold(self, key: Key, reply: str, now: float) -> bool:
         """Note a message that arrived; return whether it is a new one."""
-        if key in self._delivered:
+        if key in self._delivered or key in self._delivered_before:
             return False
         held = self._held
         known = held.pop(key, None)
@@ -116,7 +140,7 @@ class Unsettled:
 
     def was_delivered(self, key: Key) -> bool:
         """Whether the message was delivered a short while ago."""
-        return key in self._delivered
+        return key in self._delivered or key in self._delivered_before
 
     def settle(self, key: Key, *, delivered: bool) -> str:
         """Hold a message no more, and return its reply subject; empty when it was not held."""
@@ -124,10 +148,9 @@ class Unsettled:
         if held is None:
             return ""
         if delivered:
-            known = self._delivered
-            known[key] = None
-            if len(known) > self._remembered:
-                del known[next(iter(known))]
+            if len(self._delivered) >= self._remembered:
+                self._delivered_before, self._delivered = self._delivered, set()
+            self._delivered.add(key)
         return held[0]
 
     def due(self, now: float) -> list[str]:

@@ -56,12 +56,14 @@ class Found(NamedTuple):
         floor: the sequence in the stream up to which everything is acknowledged.
         pending: messages that it has still to deliver.
         unacknowledged: messages that it has delivered and that are not acknowledged.
+        done: what was done to it: nothing, ``made``, or ``changed`` and each difference.
     """
 
     limits: Limits
     floor: int
     pending: int
     unacknowledged: int
+    done: str = ""
 
 
 class Api:
@@ -148,6 +150,7 @@ class Api:
         """
         settings = self._settings
         stream, want, info, rows = await self.compare()
+        done = ""
         if info is None:
             if settings.create == "bind":
                 raise SourceError(
@@ -156,11 +159,13 @@ class Api:
                 )
             after = floor.of(stream)
             info = await self._make(started_after(want, after, retention=stream.retention), "create")
+            done = "made"
         elif rows:
             if settings.create != "reconcile":
                 raise refusal(self.where, rows)
             info = await self._make(changed(info["config"], want), "update")
-        found = found_in(info)
+            done = f"changed: {'; '.join(map(str, rows))}"
+        found = found_in(info)._replace(done=done)
         floor.note(stream, found.floor)
         return found
 

@@ -197,8 +197,9 @@ def refusal(name: str, rows: Sequence[Difference]) -> SourceError:
         if row.field in _SETTINGS
     )
     shown = "; ".join(map(str, rows))
-    # What no setting names cannot be taken as it is.
-    as_it_is = f", or set{keep} to take it as it is" if all(row.field in _SETTINGS for row in rows) else ""
+    # What no setting names, or no setting may be, cannot be taken as it is.
+    takeable = all(row.field in _SETTINGS and not row.found.startswith("-") for row in rows)
+    as_it_is = f", or set{keep} to take it as it is" if takeable else ""
     return SourceError(
         f"JetStream: the consumer {name} differs: {shown}. "
         f"Set NATS_FLUENT_JETSTREAM_CREATE=reconcile to change it{as_it_is}."

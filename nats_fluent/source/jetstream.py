@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,7 +18,7 @@ from nats import errors
 from nats_fluent.addresses import bare_subject, overlap
 from nats_fluent.delivery import Delivery, Outcome
 from nats_fluent.source import acks
-from nats_fluent.source.acks import Outgoing, Unsettled, place, publish
+from nats_fluent.source.acks import Outgoing, Settled, Unsettled, place, publish
 from nats_fluent.source.api import Api, NotYet
 from nats_fluent.source.base import BACKLOG, Source
 from nats_fluent.source.client import end
@@ -101,7 +100,6 @@ class JetStreamSource(Source):
         log: FilteringBoundLogger | None = None,
     ) -> None:
         super().__init__(settings, topics, receive=receive, log=log)
-        self._stream, self._consumer = jetstream.stream, jetstream.durable
         self._api = Api(self._connection.client, jetstream, self._topics)
         self._unsettled = Unsettled(jetstream.ack_wait)
         self._outgoing = Outgoing(2 * jetstream.max_ack_pending + SLICE)
@@ -225,12 +223,12 @@ class JetStreamSource(Source):
         self._unsettled.ack_wait = found.limits.ack_wait
         self._window.trusted(found.limits)
         self._subscribed.set()
-        if began or reason:
+        if began or reason or found.done:
             self._log.info(
                 "taking from JetStream",
-                stream=self._stream,
-                consumer=self._consumer,
-                after=found.floor,
+                consumer=self._api.where,
+                **({"done": found.done} if found.done else {}),
+                acknowledged=found.floor,
                 pending=found.pending,
                 unacknowledged=found.unacknowledged,
             )
@@ -308,7 +306,7 @@ class JetStreamSource(Source):
                 if taken(inbox.pull, size, now):
                     wake.set()
                 self.pending = at.pending
-                key = (at.sequence, at.time_ns)
+                key = at.key
                 if hold(key, reply, now):
                     topic = names.get(subject) or self._name(subject)
                     receive(
@@ -318,7 +316,7 @@ class JetStreamSource(Source):
                             payload,
                             "",
                             headers,
-                            partial(settle, key),
+                            Settled(settle, key),
                             at.stream,
                             at.sequence,
                             at.deliveries,

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 BATCH = 1000
 """Messages that one pull asks for, at most."""
 
+PULL_BYTES = 16 << 20
+"""Bytes that one pull asks for, at most: what two bring must fit into what a nats-server keeps for a slow reader before
+it closes the connection (64 MB, its `max_pending`)."""
+
 EXPIRES = 30.0
 """Seconds after which the server ends a pull."""
 
@@ -137,8 +141,7 @@ class PullWindow:
         if batch < 1 or (opened and batch < max(most // 4, 1)):
             return None  # while something is on its way, a small pull can become a larger one
         max_bytes = max((free - batch * OVERHEAD) // (PULLS - len(opened)), 1)  # some is for the other pull
-        if limits.max_bytes:
-            max_bytes = min(max_bytes, limits.max_bytes)
+        max_bytes = min(max_bytes, PULL_BYTES, limits.max_bytes or PULL_BYTES)
         if max_bytes <= self.too_small:
             if opened or unsettled:
                 return None  # there will be more room

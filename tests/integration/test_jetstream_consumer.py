@@ -10,9 +10,13 @@ from programs import NatsServer, started
 from streams import DURABLE, STREAM, StreamServer, operating, pulling
 from taking import until
 
+from nats_fluent.addresses import Topic
 from nats_fluent.delivery import Outcome
 from nats_fluent.errors import SourceError
+from nats_fluent.settings import JetStreamSettings
 from nats_fluent.source import jetstream
+from nats_fluent.source.api import Api, NotYet
+from nats_fluent.source.consumer import Floor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from nats_fluent.delivery import Delivery
 
 WAITING = "waiting for JetStream"
+TAKING = "taking from JetStream"
 ENDED = "JetStream ended a pull; looking at the consumer"
 
 
@@ -98,6 +103,10 @@ async def test_one_that_differs_is_changed_where_that_is_wished(server: StreamSe
             taken.before_receiving = deliver
             await taken.wait_for(1)
             info = await ops.settled(1)
+        assert taken.lines(TAKING)[0]["done"] == (
+            "changed: ack_wait is 30s, wanted 11s; max_ack_pending is 10, wanted 20000; "
+            "max_deliver is 5, wanted -1; filter_subjects is events.a, wanted all"
+        )
         assert info["created"] == before["created"]
         config = info["config"]
         assert (config["ack_wait"], config["max_ack_pending"], config["max_deliver"]) == (
@@ -149,6 +158,24 @@ async def test_what_the_server_does_not_make_is_said_in_its_words(server: Stream
             assert await refused(taken) == (
                 "JetStream: cannot create the consumer EVENTS.another: maximum consumers limit reached"
             )
+
+
+async def test_when_another_member_makes_the_consumer_first_it_is_looked_at_again(
+    server: StreamServer,
+) -> None:
+    async with operating(server) as ops:
+        await ops.make()
+        api = Api(ops.client, JetStreamSettings(stream=STREAM), [Topic("events.>", "events")])
+        compare = api.compare
+
+        async def late() -> tuple:
+            seen = await compare()
+            await ops.make_consumer(max_ack_pending=1)
+            return seen
+
+        api.compare = late
+        with pytest.raises(NotYet, match="another member made the consumer"):
+            await api.have(Floor())
 
 
 async def test_a_stream_that_is_not_there_is_waited_for(server: StreamServer) -> None:
@@ -236,6 +263,7 @@ async def test_one_that_is_deleted_is_made_again_where_it_was(
         )
         assert taken.numbers == list(range(1, 102)), "each once"
         assert taken.lines(ENDED) == [{"reason": "409 Consumer Deleted"}]
+        assert [line.get("done") for line in taken.lines(TAKING)] == ["made", "made"]
         async with pulling(server, create=create):
             pass  # and where it began is no difference
 

@@ -15,7 +15,7 @@ from taking import hpub, publish_raw, until
 from nats_fluent.addresses import Topic
 from nats_fluent.delivery import Outcome
 from nats_fluent.errors import SourceError
-from nats_fluent.source import acks, connect
+from nats_fluent.source import acks, connect, jetstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,6 +89,26 @@ async def test_a_header_a_name_and_an_empty_message(server: StreamServer) -> Non
             ("second", "events.a.b", b"1", None),
             ("other", "other", b"", None),
         ]
+
+
+async def test_many_subjects_and_what_is_no_message_of_the_stream(
+    server: StreamServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jetstream, "NAMES", 2)
+    async with operating(server) as ops:
+        await ops.make()
+        async with pulling(server) as taken:
+            taken.before_receiving = deliver
+            await until(lambda: taken.source._inboxes, what="a pull")
+            (inbox,) = taken.source._inboxes.values()
+            await ops.client.publish(f"{inbox.prefix}.x", b"by mistake")
+            await ops.client.publish(f"{inbox.prefix}.1", b"by mistake")
+            for number in range(6):
+                await ops.publish(f"events.{number % 3}", b"")
+            await taken.wait_for(6)
+            await ops.settled(6)
+        assert {each.topic for each in taken.deliveries} == {"events"}
+        assert taken.numbers == list(range(1, 7))
 
 
 async def test_what_the_topics_do_not_ask_for_stays_in_the_stream(server: StreamServer) -> None:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from nats.aio.msg import Msg
 from nats.errors import NotJSMessageError
 
+from nats_fluent.delivery import Outcome
 from nats_fluent.source import acks
-from nats_fluent.source.acks import Outgoing, Place, Unsettled, again, place, publish
+from nats_fluent.source.acks import Outgoing, Place, Settled, Unsettled, again, place, publish
 
 names = st.text("abcXYZ019_-", min_size=1, max_size=12)
 numbers = st.integers(0, 2**63)
@@ -82,6 +83,13 @@ def test_what_nats_py_does_not_read_is_not_read_here(reply):
         assert read is not None
 
 
+def test_a_message_of_a_stream_that_was_made_again_is_another():
+    one, again = (place(f"$JS.ACK.S.c.1.1.1.{time}.0") for time in (1795420259099092531, 1795420259099092532))
+    assert one.key != again.key
+    assert one.key == place("$JS.ACK.S.c.9.1.77.1795420259099092531.5").key
+    assert place("$JS.ACK.S.c.1.2.1.1795420259099092531.0").key != one.key
+
+
 def test_what_asks_for_another_delivery():
     asked = [again(deliveries) for deliveries in (1, 2, 3, 6, 7, 8, 2**40)]
     assert {each[:5] for each in asked} == {b"-NAK "}
@@ -94,49 +102,59 @@ def test_a_command():
 
 def test_each_is_settled_once():
     unsettled = Unsettled(30.0)
-    assert unsettled.hold((1, 5), "one", 0.0)
-    assert unsettled.hold((2, 6), "two", 0.0)
+    assert unsettled.hold(15, "one", 0.0)
+    assert unsettled.hold(26, "two", 0.0)
     assert len(unsettled) == 2
-    assert unsettled.settle((1, 5), delivered=False) == "one"
-    assert unsettled.settle((1, 5), delivered=False) == ""
+    assert unsettled.settle(15, delivered=False) == "one"
+    assert unsettled.settle(15, delivered=False) == ""
     assert unsettled.clear() == ["two"]
     assert unsettled.clear() == []
 
 
 def test_one_that_comes_again_is_answered_where_it_came_last():
     unsettled = Unsettled(30.0)
-    assert unsettled.hold((1, 5), "first", 0.0)
-    assert not unsettled.hold((1, 5), "second", 40.0)
-    assert unsettled.hold((1, 6), "of another stream of that name", 40.0)
-    assert unsettled.settle((1, 5), delivered=False) == "second"
-    assert unsettled.settle((1, 6), delivered=False) == "of another stream of that name"
+    assert unsettled.hold(15, "first", 0.0)
+    assert not unsettled.hold(15, "second", 40.0)
+    assert unsettled.hold(16, "of another stream of that name", 40.0)
+    assert unsettled.settle(15, delivered=False) == "second"
+    assert unsettled.settle(16, delivered=False) == "of another stream of that name"
 
 
 def test_one_that_comes_again_after_it_was_delivered_is_known_for_a_while():
     unsettled = Unsettled(30.0, remembered=2)
-    for number in range(4):
-        assert unsettled.hold((number, 0), str(number), 0.0)
-        assert unsettled.settle((number, 0), delivered=number != 3) == str(number)
-    assert [unsettled.was_delivered((number, 0)) for number in range(4)] == [False, True, True, False]
-    assert not unsettled.hold((2, 0), "again", 1.0)
+    for number in range(8):
+        assert unsettled.hold(number, str(number), 0.0)
+        assert unsettled.settle(number, delivered=number != 5) == str(number)
+    # 0 and 1, 2 and 3, 4 and 6, 7
+    known = [unsettled.was_delivered(number) for number in range(8)]
+    assert known == [False, False, False, False, True, False, True, True]
+    assert not unsettled.hold(4, "again", 1.0)
+    assert not unsettled.hold(7, "again", 1.0)
     assert len(unsettled) == 0
-    assert unsettled.hold((0, 0), "forgotten", 1.0)
-    assert unsettled.hold((3, 0), "given back", 1.0)
+    assert unsettled.hold(0, "forgotten", 1.0)
+    assert unsettled.hold(5, "given back", 1.0)
 
 
 def test_the_server_hears_of_each_at_half_of_what_it_waits():
     unsettled = Unsettled(30.0)
     for number in range(3):
-        unsettled.hold((number, 0), str(number), float(number))
+        unsettled.hold(number, str(number), float(number))
     assert unsettled.due(14.9) == []
     assert unsettled.due(16.0) == ["0", "1"]
-    unsettled.settle((1, 0), delivered=False)
+    unsettled.settle(1, delivered=False)
     assert unsettled.due(17.0) == ["2"]
     assert unsettled.due(31.0) == ["0"]
     unsettled.ack_wait = 4.0
     assert unsettled.due(32.0) == ["2"]
     assert unsettled.due(34.0) == []
     assert unsettled.due(46.0) == ["0", "2"]
+
+
+def test_a_delivery_is_settled_under_its_own_key():
+    told = []
+    settled = Settled(lambda key, outcome: told.append((key, outcome)), 15)
+    settled(Outcome.DELIVERED)
+    assert told == [(15, Outcome.DELIVERED)]
 
 
 def test_the_oldest_answer_goes_when_too_many_wait():

@@ -91,8 +91,9 @@ def test_a_refusal_shows_each_difference_and_what_to_do():
         "Set NATS_FLUENT_JETSTREAM_CREATE=reconcile to change it, or set NATS_FLUENT_JETSTREAM_ACK_WAIT=30s "
         "NATS_FLUENT_JETSTREAM_FILTER_SUBJECTS=> to take it as it is."
     )
-    error = refusal("S.d", differences(WANT, found | {"max_deliver": 3}, STREAM))
-    assert str(error).endswith("Set NATS_FLUENT_JETSTREAM_CREATE=reconcile to change it.")
+    for change in ({"max_deliver": 3}, {"max_ack_pending": -1}):
+        error = refusal("S.d", differences(WANT, found | change, STREAM))
+        assert str(error).endswith("Set NATS_FLUENT_JETSTREAM_CREATE=reconcile to change it.")
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,13 @@ def test_while_something_is_on_its_way_a_small_pull_waits_to_become_a_larger_one
     assert rig.ask().batch == 296
 
 
+def test_what_two_pulls_bring_fits_into_what_the_server_keeps_for_a_reader():
+    rig = Rig(room=10**10)
+    first = rig.ask()
+    rig.take(1, BATCH // 2)
+    assert 0 < first.max_bytes + rig.ask().max_bytes < 64_000_000
+
+
 def test_with_nothing_held_it_asks_however_little_room_there_is():
     rig = Rig(room=10)
     assert rig.ask()[1:3] == (1, 1)
