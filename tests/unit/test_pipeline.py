@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from piping import GOOD, Pipe
 from scripted import idle
 
-from nats_fluent.delivery import Chunk, Outcome
+from nats_fluent.delivery import Outcome
 from nats_fluent.forward.codec import read_entries
 from nats_fluent.pipeline import DELIVERY_BYTES, SLICE
 
@@ -344,39 +344,6 @@ async def test_the_end_waits_until_the_last_publisher_is_answered():
         assert pipe.acknowledged == ["r"]
 
 
-# What is on disk
-
-
-async def test_a_chunk_on_disk_takes_no_memory_and_is_as_good_as_delivered_for_who_waits():
-    pipe = Pipe(max_records=1, answer_late=True)
-    async with pipe.running():
-        pipe.receive(ASKING, reply="r")
-        await idle()
-        (chunk,) = pipe.chunks
-        pipe.pipeline.spooled(chunk)
-        await idle()
-        assert (pipe.pipeline.held_bytes, pipe.account.held, pipe.account.in_memory) == (0, 1, 0)
-        assert (pipe.outcomes, pipe.acknowledged) == ([(0, Outcome.SPOOLED)], ["r"])
-        again = Chunk(id=chunk.id, tag=chunk.tag, entries=chunk.entries, count=1)
-        pipe.pipeline.loaded(again)
-        assert (pipe.pipeline.held_bytes, pipe.account.in_memory) == (len(chunk.entries), 1)
-        pipe.pipeline.settled(again, Outcome.DELIVERED)
-        assert (pipe.pipeline.held_bytes, pipe.account.held, pipe.account.delivered) == (0, 0, 1)
-
-
-async def test_the_end_does_not_wait_for_what_is_on_disk():
-    pipe = Pipe(max_records=1)
-    async with pipe.running():
-        pipe.receive(GOOD)
-        await idle()
-        end = asyncio.create_task(pipe.pipeline.end())
-        await idle()
-        assert not end.done()
-        pipe.pipeline.spooled(pipe.chunks.pop())
-        await asyncio.wait_for(end, 10)
-    assert pipe.account.held == 1
-
-
 # Anything, in any order
 
 
@@ -419,20 +386,3 @@ def test_the_account_adds_up(steps, max_records, buffer_bytes):
         assert sorted(number for number, _ in pipe.outcomes) == list(range(received))
 
     asyncio.run(main())
-
-
-async def test_whoever_waits_for_the_end_goes_on_when_the_pipeline_dies():
-    pipe = Pipe(max_records=1)
-
-    def fail(_chunk):
-        raise ZeroDivisionError("a bug")
-
-    running = asyncio.create_task(
-        pipe.pipeline.run(submit=fail, acknowledge=pipe.acknowledge), name="pipeline"
-    )
-    await idle()
-    pipe.receive(GOOD)
-    with pytest.raises(ZeroDivisionError):
-        await running
-    await pipe.pipeline.end()
-    assert pipe.account.held == 1
