@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     import nats
 
+    from nats_fluent.delivery import Delivery
+
 STREAM, DURABLE = "EVENTS", "nats-fluent"
 ROOM = 64 << 20
 
@@ -128,10 +130,16 @@ class StreamTaking(Taking):
 
 @contextlib.asynccontextmanager
 async def pulling(
-    server: NatsServer, *topics: str | Topic, subscribed: bool = True, **jetstream: object
+    server: NatsServer,
+    *topics: str | Topic,
+    subscribed: bool = True,
+    before: Callable[[Delivery], None] | None = None,
+    **jetstream: object,
 ) -> AsyncIterator[StreamTaking]:
-    """A started JetStream source, closed with the block."""
+    """A started JetStream source, closed with the block; `before` sees each delivery, the first included."""
     taken = StreamTaking(server, *topics, **jetstream)
+    if before is not None:
+        taken.before_receiving = before
     await taken.source.start()
     try:
         if subscribed:

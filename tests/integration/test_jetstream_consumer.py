@@ -99,8 +99,7 @@ async def test_one_that_differs_is_changed_where_that_is_wished(server: StreamSe
             max_ack_pending=10, description="mine", filter_subject="events.a", max_deliver=5
         )
         await ops.publish("events.b", b"x")
-        async with pulling(server, create="reconcile", ack_wait=11.0) as taken:
-            taken.before_receiving = deliver
+        async with pulling(server, create="reconcile", ack_wait=11.0, before=deliver) as taken:
             await taken.wait_for(1)
             info = await ops.settled(1)
         assert taken.lines(TAKING)[0]["done"] == (
@@ -227,8 +226,7 @@ async def test_a_domain(tmp_path: Path) -> None:
         async with operating(server) as ops:
             await ops.make()
             await ops.publish("events.a", b"x")
-            async with pulling(server, domain="hub") as taken:
-                taken.before_receiving = deliver
+            async with pulling(server, domain="hub", before=deliver) as taken:
                 await taken.wait_for(1)
                 await ops.settled(1)
         assert (taken.deliveries[0].stream, taken.deliveries[0].sequence) == (STREAM, 1)
@@ -284,8 +282,7 @@ async def test_a_stream_that_is_made_again_is_taken_from_its_beginning(
     monkeypatch.setattr(jetstream, "FLOOR_EVERY", 0.05)
     async with operating(server) as ops:
         await ops.make()
-        async with pulling(server) as taken:
-            taken.before_receiving = deliver
+        async with pulling(server, before=deliver) as taken:
             await ops.publish("events.a", *(b"old %d" % number for number in range(10)))
             await until(lambda: taken.source._floor._sequence == 10, what="the floor")
             await ops.ask(f"STREAM.DELETE.{STREAM}")
@@ -302,8 +299,7 @@ async def test_a_stream_that_is_made_again_is_taken_from_its_beginning(
 async def test_one_that_is_deleted_from_a_work_queue_is_made_again(server: StreamServer) -> None:
     async with operating(server) as ops:
         await ops.make(retention="workqueue")
-        async with pulling(server) as taken:
-            taken.before_receiving = deliver
+        async with pulling(server, before=deliver) as taken:
             await ops.publish("events.a", b"1", b"2")
             await taken.wait_for(2)
             await ops.settled(2)
@@ -319,8 +315,7 @@ async def test_limits_that_a_consumer_gets_meanwhile_are_kept_to(server: StreamS
     async with operating(server) as ops:
         await ops.make()
         await ops.make_consumer()
-        async with pulling(server) as taken:
-            taken.before_receiving = deliver
+        async with pulling(server, before=deliver) as taken:
             await ops.make_consumer(max_batch=5, max_expires=2 * 10**9, max_bytes=10_000)
             await ops.publish("events.a", *(b"%d" % number for number in range(1500)))
             await taken.wait_for(1500)

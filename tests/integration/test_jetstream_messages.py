@@ -50,8 +50,7 @@ async def test_each_message_is_taken_once_in_order_and_acknowledged(server: Stre
     async with operating(server) as ops:
         await ops.make()
         await ops.publish("events.a", *payloads(5000))
-        async with pulling(server) as taken:
-            taken.before_receiving = deliver
+        async with pulling(server, before=deliver) as taken:
             await taken.wait_for(5000)
             assert taken.payloads == payloads(5000)
             assert taken.numbers == list(range(1, 5001))
@@ -97,8 +96,7 @@ async def test_many_subjects_and_what_is_no_message_of_the_stream(
     monkeypatch.setattr(jetstream, "NAMES", 2)
     async with operating(server) as ops:
         await ops.make()
-        async with pulling(server) as taken:
-            taken.before_receiving = deliver
+        async with pulling(server, before=deliver) as taken:
             await until(lambda: taken.source._inboxes, what="a pull")
             (inbox,) = taken.source._inboxes.values()
             await ops.client.publish(f"{inbox.prefix}.x", b"by mistake")
@@ -114,8 +112,7 @@ async def test_many_subjects_and_what_is_no_message_of_the_stream(
 async def test_what_the_topics_do_not_ask_for_stays_in_the_stream(server: StreamServer) -> None:
     async with operating(server) as ops:
         await ops.make("events.>", "other")
-        async with pulling(server, "events.a", "nowhere") as taken:
-            taken.before_receiving = deliver
+        async with pulling(server, "events.a", "nowhere", before=deliver) as taken:
             await ops.publish("other", b"")
             await ops.publish("events.b", b"")
             await ops.publish("events.a", b"mine")
@@ -151,8 +148,7 @@ async def test_what_is_given_back_comes_again_later(
         def full_twice(delivery: Delivery) -> None:
             delivery.settle(Outcome.RETRY if delivery.deliveries < 3 else Outcome.DELIVERED)
 
-        async with pulling(server) as taken:
-            taken.before_receiving = full_twice
+        async with pulling(server, before=full_twice) as taken:
             await ops.publish("events.a", b"x")
             await taken.wait_for(3)
             assert [(each.sequence, each.deliveries) for each in taken.deliveries] == [(1, 1), (1, 2), (1, 3)]
@@ -185,9 +181,9 @@ async def test_a_message_that_takes_longer_than_ack_wait_is_not_delivered_twice(
     async with operating(server) as ops:
         await ops.make()
         await ops.publish("events.a", *payloads(500))
-        async with pulling(server, ack_wait=1.0) as taken:
+        async with pulling(server, ack_wait=2.0) as taken:
             await taken.wait_for(500)
-            await asyncio.sleep(3.0)  # what is shown is that nothing happens
+            await asyncio.sleep(5.0)  # what is shown is that nothing happens
             info = await ops.consumer()
             assert (info["num_redelivered"], info["num_ack_pending"]) == (0, 500)
             for delivery in taken.deliveries:
@@ -208,8 +204,7 @@ async def test_what_is_unsettled_at_the_close_goes_to_another_member_at_once(ser
             assert not one.source.connected
         assert one.source.returned == 60
         deliver(one.deliveries[-1])  # too late, and of no effect
-        async with pulling(server) as other:
-            other.before_receiving = deliver
+        async with pulling(server, before=deliver) as other:
             await other.wait_for(60)
             await ops.settled(100)
         assert sorted(other.numbers) == list(range(41, 101))
@@ -390,8 +385,7 @@ async def test_a_server_in_lame_duck_mode_is_left_and_found_again(tmp_path: Path
 async def test_a_connection_that_is_cut_is_pulled_on_again(server: StreamServer) -> None:
     async with operating(server) as ops:
         await ops.make()
-        async with pulling(server) as taken:
-            taken.before_receiving = deliver
+        async with pulling(server, before=deliver) as taken:
             for number in range(1, 4):
                 await ops.publish("events.a", b"x")
                 await taken.wait_for(number)
@@ -410,8 +404,7 @@ async def test_pulls_that_fall_silent_are_given_up(
     monkeypatch.setattr("nats_fluent.source.pull.HEARTBEAT", 0.1)
     async with operating(server) as ops:
         await ops.make()
-        async with pulling(server) as taken:
-            taken.before_receiving = deliver
+        async with pulling(server, before=deliver) as taken:
             await until(lambda: taken.source._inboxes, what="a pull")
             # As when the leader of the consumer is lost: the server knows nothing of the pull, nor says so.
             (inbox,) = taken.source._inboxes.values()
@@ -459,8 +452,7 @@ async def test_a_receiver_that_raises_ends_the_source(server: StreamServer) -> N
 
     async with operating(server) as ops:
         await ops.make()
-        async with pulling(server) as taken:
-            taken.before_receiving = broken
+        async with pulling(server, before=broken) as taken:
             await ops.publish("events.a", b"x")
             with pytest.raises(SourceError, match="a bug"):
                 await asyncio.wait_for(taken.source.wait_closed(), 15)
