@@ -1,14 +1,27 @@
-# Two commands for a fresh machine with Python 3.11 or newer and make: `make demo` and `make test`.
+# Two commands for a fresh machine with Python 3.11 or newer and make: `make demo` and `make test`. The others make what
+# is deployed; docs/install.md tells how.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
+# The image is [DOCKER_REGISTRY/]PROJECT_NAME:PROJECT_VERSION, and the charts have the version, too.
+DOCKER ?= docker
+DOCKER_REGISTRY ?=
+DOCKER_BUILD_FLAGS ?=
+PROJECT_NAME ?= kafka-exporter
+PROJECT_VERSION ?= 1.0.0
+PROJECT_SHA ?= $(shell git rev-parse HEAD 2>/dev/null)
+IMAGE = $(if $(DOCKER_REGISTRY),$(DOCKER_REGISTRY:%/=%)/)$(PROJECT_NAME):$(PROJECT_VERSION)
+
+# The command where there is one; else Helm's own library, from a wheel.
+HELM := $(shell command -v helm)
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench clean
+.PHONY: help demo test bench image push helm-repo helm-serve constraints clean
 
 help: ## list these commands
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile
 
 demo: $(VENV)/demo ## see the main job run: a NATS server, sample publications of six topics, this consumer, a log shipper
 	$(BIN)/nats-fluent demo --count 12
@@ -19,8 +32,30 @@ test: $(VENV)/test ## lint, types, unit, integration and end-to-end tests, and a
 bench: $(VENV)/demo ## the speed beside a bare NATS subscriber and beside the script that one would write
 	$(BIN)/python benchmarks/throughput.py
 
+image: ## build the image of the consumer
+	$(DOCKER) build $(DOCKER_BUILD_FLAGS) --build-arg VERSION=$(PROJECT_VERSION) --build-arg REVISION=$(PROJECT_SHA) --tag $(IMAGE) .
+
+push: ## build it and push it to DOCKER_REGISTRY
+	@test -n '$(DOCKER_REGISTRY)' || { echo 'Set DOCKER_REGISTRY to where the image goes, as in DOCKER_REGISTRY=registry.example/me' >&2; exit 2; }
+	$(MAKE) image
+	$(DOCKER) push $(IMAGE)
+
+helm-repo: $(if $(HELM),,$(VENV)/helm) ## lint and pack both charts into a local chart repository, an archive
+	$(if $(HELM),$(PYTHON),$(BIN)/python) charts/repository.py build $(PROJECT_NAME) $(PROJECT_VERSION)
+
+helm-serve: ## serve that repository on 127.0.0.1:8880, until Ctrl-C
+	$(PYTHON) charts/repository.py serve $(PROJECT_NAME) $(PROJECT_VERSION)
+
+UV_COMPILE = $(BIN)/uv pip compile --quiet --no-config --no-python-downloads --upgrade --generate-hashes \
+	--python-version 3.13 --python-platform linux --custom-compile-command 'make constraints'
+
+constraints: $(VENV)/constraints ## choose anew, among the newest releases, what the image is made of
+	$(UV_COMPILE) --output-file constraints/run.txt setup.cfg
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	    | $(UV_COMPILE) --output-file constraints/build.txt -
+
 clean: ## remove what these commands made
-	rm -rf $(VENV) .tox build dist *.egg-info
+	rm -rf $(VENV) .tox build dist *.egg-info *-helm-local-repo.tgz
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; see PYTHON=")'
@@ -33,4 +68,12 @@ $(VENV)/demo: $(BIN)/python setup.cfg pyproject.toml
 
 $(VENV)/test: $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'tox>=4.20'
+	touch $@
+
+$(VENV)/helm: $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'helm-python-sdk>=0.2.2'
+	touch $@
+
+$(VENV)/constraints: $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.13'
 	touch $@
