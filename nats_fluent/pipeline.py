@@ -80,6 +80,11 @@ class Pipeline:
         """Bytes of the budget that are free."""
         return self._budget - self.held_bytes
 
+    @property
+    def waiting(self) -> int:
+        """Deliveries that were taken and not worked on yet."""
+        return len(self._inbox)
+
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery; never blocks. When the budget is full, it is given back, or dropped and counted."""
         self._received[delivery.topic] += 1

@@ -28,12 +28,14 @@ from nats_fluent.addresses import bare_subject, overlap
 from nats_fluent.delivery import Delivery
 from nats_fluent.drops import Drops
 from nats_fluent.errors import NatsFluentError
+from nats_fluent.guard import Guard, Restartable, limits
 from nats_fluent.pipeline import Pipeline
 from nats_fluent.publication import published_to
 from nats_fluent.record import FORWARD_LEVELS, Recorder
 from nats_fluent.sink import open_sink
 from nats_fluent.source import open_source
 from nats_fluent.spooler import Spooler, reserved
+from nats_fluent.watchdog import Sign
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Iterator
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
 
 _CANCEL_AGAIN = 0.2
 """Seconds after which a part that was told to end and goes on is told again."""
+
+_TO_CLOSE = 60.0
+"""Seconds for all that follows `shutdown.timeout`, before a process that does not end is ended."""
 
 _LOOK_AGAIN = 0.1
 """Seconds after which it is looked whether the log shipper is still there, when there is a spool to turn to."""
@@ -156,6 +161,13 @@ class Service:
         self._source = open_source(
             settings, receive=self._pipeline.receive, room=lambda: self._pipeline.room, log=self._log
         )
+        self._sink_part = Restartable(self._sink.run)
+        self._guard = Guard(
+            limits(settings),
+            signs=self._signs,
+            restarts={"nats": self._source.reconnect, "sink": self._sink_part.restart},
+            log=self._log,
+        )
         self.account = self._pipeline.account
 
     async def ready(self) -> None:
@@ -179,15 +191,18 @@ class Service:
         await self._source.start()
         line = self._spooler or self._sink
         parts |= {
-            "sink": self._sink.run(),
+            "sink": self._sink_part.run(),
             "pipeline": self._pipeline.run(submit=line.submit, acknowledge=self._source.acknowledge),
             "source": self._source.wait_closed(),
+            "watchdog": self._guard.run(),
             "stop": stop.wait(),
         }
+        self._guard.start()
         tasks = {name: asyncio.create_task(part, name=name) for name, part in parts.items()}
         failure = ""
         try:
             await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
+            self._guard.end_within(self._timeout + _TO_CLOSE)
             failure = self._failure(tasks)
             if failure:
                 self._log.error("failed", reason=failure)
@@ -199,6 +214,7 @@ class Service:
             if self._spooler is not None:
                 self._spooler.close()
             self._drops.close()
+            self._guard.close()
         summary = self._summary(failure)
         (self._log.error if summary.exit_code else self._log.info)(
             "stopped",
@@ -275,6 +291,23 @@ class Service:
                 self._log.error("a part of this program died", part=name, exc_info=error)
                 return f"{name}: {type(error).__name__}: {error}"
         return ""
+
+    def _signs(self) -> dict[str, Sign]:
+        """Return what the watchdog looks at."""
+        account, source, sink = self.account, self._source, self._sink.stats
+        waiting = self._pipeline.waiting
+        worked = sum(account.received.values()) - account.dropped - account.returned - waiting
+        return {
+            # Idle or not: the server answers pings.
+            "nats": Sign(busy=True, tried=(source.heard, source.attempts), done=source.heard),
+            "pipeline": Sign(busy=waiting > 0, tried=worked, done=worked),
+            "sink": Sign(
+                busy=self._sink.pending_chunks > 0,
+                # Not what was sent: either an acknowledgement or a failure follows.
+                tried=(sink.connections, sink.failures, sink.chunks_acknowledged),
+                done=sink.chunks_acknowledged,
+            ),
+        }
 
     def _summary(self, failure: str) -> Summary:
         return Summary(

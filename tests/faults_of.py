@@ -5,15 +5,11 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
-import struct
 import subprocess
-import time
-from datetime import datetime
 from pathlib import Path
 
 import forward_server
 import pytest
-from commands import ENVIRON
 from faults import DURABLE, LAME_DUCK, STREAM, Nats, consumer_info, world
 from faults_load import SUBJECT, ask, lasting_port
 from programs import started, wait_until
@@ -182,56 +178,6 @@ def member_killed(world):
     other = world.consumer("other")
     world.flowing()
     world.kill(other)
-
-
-def clock_jumps(world):
-    """An hour ahead, and two back, as the times of the records say."""
-    for seconds in (3600, -3600):
-        world.clock.jump(seconds)
-        wait_until(lambda: world.clock.seen(world.receiver.last()), within=30, what="the records show it")
-    assert world.said("lost the log shipper") == world.said("lost the connection to NATS") == 0
-
-
-class Clock:
-    """The wall clock of a consumer: what Python tells it, and a number of seconds in a file.
-
-    Only `time.time` and `time.time_ns`, and only of this process: to set the machine's clock takes privileges, and
-    everything on it would see it. Neither asyncio nor uvloop reads it.
-    """
-
-    def __init__(self, directory):
-        self._file = directory / "offset"
-        self._offset = 0
-        self._file.write_bytes(bytes(8))
-        site = directory / "clock"
-        site.mkdir()
-        (site / "sitecustomize.py").write_text(
-            "import mmap, struct, time\n"
-            f"with open({str(self._file)!r}, 'rb') as file:\n"
-            "    ahead = mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ)\n"
-            "real, real_ns = time.time, time.time_ns\n"
-            "time.time = lambda: real() + struct.unpack('q', ahead)[0]\n"
-            "time.time_ns = lambda: real_ns() + struct.unpack('q', ahead)[0] * 10**9\n"
-        )
-        self.environ = {"PYTHONPATH": f"{site}:{ENVIRON['PYTHONPATH']}"}
-
-    def jump(self, offset):
-        self._offset = offset
-        with self._file.open("r+b") as file:
-            file.write(struct.pack("q", offset))
-
-    def seen(self, last):
-        """Whether the record was made after the jump."""
-        off = datetime.fromisoformat(last.timestamp).timestamp() - time.time() - self._offset
-        return abs(off) < 600
-
-
-@contextlib.contextmanager
-def own_clock(directory, **environ):
-    clock = Clock(directory)
-    with world(directory, **clock.environ, **environ) as found:
-        found.clock = clock
-        yield found
 
 
 # --- the spool ---

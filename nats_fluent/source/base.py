@@ -86,6 +86,20 @@ class Source(ABC):
         """Answers that could not be sent, or that the server denied."""
         return self._acks_unsent + self._connection.denied_publishes
 
+    @property
+    def heard(self) -> int:
+        """Grows with what comes from NATS: with the answers to pings, when there is nothing else."""
+        return self._connection.client.heard
+
+    @property
+    def attempts(self) -> int:
+        """Grows with each attempt to connect."""
+        return self._connection.client.attempts
+
+    async def reconnect(self) -> None:
+        """Give up the connection, however well it looks, and make another. Returns at once."""
+        await self._connection.client.renew()
+
     async def start(self) -> None:
         """Begin to connect and take, and return; NATS may be down."""
         self._taking = asyncio.create_task(self._run(), name="nats-take")

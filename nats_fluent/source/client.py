@@ -46,6 +46,7 @@ class Client(NatsClient):
 
     Attributes:
         attempted: ``host:port`` of the server that was tried last.
+        attempts: how many times one was.
         lost: why the last connection was lost; None when it never was.
         closing: whether a connection is being closed, which may report errors that mean nothing any more.
     """
@@ -57,6 +58,7 @@ class Client(NatsClient):
         self.attempted = ""
         self.lost: Exception | None = None
         self.closing = False
+        self.attempts = 0
         self._complaint: tuple[ServerComplaint, float] | None = None
         self._ps: FrameParser = FrameParser(self)
 
@@ -69,6 +71,11 @@ class Client(NatsClient):
     def server_version(self) -> str:
         """The version that the server gave in its INFO line."""
         return str(self._server_info.get("version", "unknown"))
+
+    @property
+    def heard(self) -> int:
+        """Grows with what comes from the server: with PONGs, when there is nothing else."""
+        return self.stats["in_msgs"] + self._pongs_received
 
     @property
     def uses_tls(self) -> bool:
@@ -120,6 +127,14 @@ class Client(NatsClient):
         if self._pending_data_size > backlog:
             await self._flush_pending(force_flush=True)
 
+    async def renew(self) -> None:
+        """Give up the connection, however well it looks, and make another. Returns at once."""
+        if isinstance(self._transport, TcpTransport) and self._transport._io_writer is not None:  # noqa: SLF001
+            # nats-py closes it, and then waits for what was written to leave, to a server that may read nothing.
+            self._transport._io_writer.transport.abort()  # noqa: SLF001
+        if self.is_connected:
+            await self._process_op_err(errors.StaleConnectionError())
+
     def _connect_command(self) -> bytes:
         # nats-py falls back to plain text, credentials included, when the server's INFO does not require TLS.
         if self._require_tls and not self.uses_tls:
@@ -131,6 +146,7 @@ class Client(NatsClient):
 
     async def _connect_to_server(self, s: Srv) -> None:
         self.attempted = _address(s)
+        self.attempts += 1
         await super()._connect_to_server(s)
 
     async def _process_connect_init(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 import faults
+import faults_inside
 import faults_of
 import pytest
 from faults_doc import CORE, DOC, SPOOL, STREAM, Row, documented, write
@@ -95,8 +96,21 @@ ROWS = [
     ),
     *both(
         "Wall clock of this program jumps an hour ahead and two back",
-        faults_of.clock_jumps,
-        world=faults_of.own_clock,
+        faults_inside.clock_jumps,
+        world=faults_inside.own_clock,
+    ),
+    *both(
+        "Reading from NATS stands still in this program (made to)",
+        faults_inside.nats_not_read,
+        world=faults_inside.made_to(faults_inside.READS_NOTHING),
+        lost=True,
+        stream=CHANCE,
+    ),
+    *both(
+        "Reading of acknowledgements stands still in this program (made to)",
+        faults_inside.acknowledgements_not_heard,
+        world=faults_inside.made_to(faults_inside.HEARS_NOTHING),
+        duplicated=True,
     ),
     spool("Fluent Bit away for longer than memory lasts", faults_of.fluent_bit_away, OVERFLOW),
     spool(
