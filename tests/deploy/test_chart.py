@@ -174,6 +174,30 @@ def test_the_time_to_stop_is_enough_for_both(flavor):
     assert pods.pod(documents)["terminationGracePeriodSeconds"] == 40 + drains + 10
 
 
+@pytest.mark.parametrize("name", pods.CI)
+def test_helm_test_asks_as_the_consumer_does(name):
+    documents = pods.ci(name)
+    (test,) = pods.of_kind(documents, "Pod")["spec"]["containers"]
+    consumer = pods.container(documents, "consumer")
+    assert test["image"] == consumer["image"]
+    # As who it signs in, to where, and what it wants there.
+    its = [
+        one
+        for one in consumer["env"]
+        if re.match("NATS_FLUENT_(NATS|TOPICS|JETSTREAM)|KAFKA_EXPORTER", one["name"])
+    ]
+    own = [one for one in its if one["name"] in settings_of(name) or one["name"] == "NATS_FLUENT_NATS_NAME"]
+    assert [one for one in its if one not in own] == [one for one in test["env"] if one["name"] != "TZ"]
+    mounted = [one for one in consumer.get("volumeMounts", ()) if one["name"] == "nats"]
+    assert test.get("volumeMounts", []) == mounted
+
+
+def settings_of(name):
+    """The variables that are made of `settings`."""
+    given = yaml.safe_load(pods.CI[name].read_text()).get("settings", {})
+    return {f"NATS_FLUENT_{section}_{name}".upper() for section in given for name in given[section]}
+
+
 def test_an_autoscaler_and_replicas_do_not_fight():
     for name in ("autoscaling", "jetstream-keda", "everything"):
         documents = pods.ci(name)

@@ -20,6 +20,7 @@
 {{- end }}
 {{- end }}
 
+{{/* What is consumed, which the test looks for, too. */}}
 {{- define "kafka-exporter.topics.env" -}}
 {{- with .Values.topics }}
 - name: NATS_FLUENT_TOPICS
@@ -29,6 +30,14 @@
 {{- with $subject }}
 - name: KAFKA_EXPORTER_TOPIC_{{ snakecase $name | upper }}
   value: {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- if .Values.jetstream.stream }}
+{{- range $name, $value := .Values.jetstream }}
+{{- with include "kafka-exporter.text" $value }}
+- name: NATS_FLUENT_JETSTREAM_{{ snakecase $name | upper }}
+  value: {{ . | quote }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -41,14 +50,6 @@
     fieldRef: {fieldPath: metadata.name}
 {{- end }}
 {{- include "kafka-exporter.topics.env" . }}
-{{- if .Values.jetstream.stream }}
-{{- range $name, $value := .Values.jetstream }}
-{{- with include "kafka-exporter.text" $value }}
-- name: NATS_FLUENT_JETSTREAM_{{ snakecase $name | upper }}
-  value: {{ . | quote }}
-{{- end }}
-{{- end }}
-{{- end }}
 - name: NATS_FLUENT_FLUENT_URL
   value: forward://127.0.0.1:24224
 {{- with include "kafka-exporter.spool" . }}
