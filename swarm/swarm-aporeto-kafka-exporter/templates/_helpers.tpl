@@ -4,9 +4,13 @@
 {{- if .digest }}@{{ .digest }}{{ else }}:{{ .tag }}{{ end }}
 {{- end }}
 
-{{/* A variable's value: Docker takes $ for one of its own. */}}
+{{/* A variable's value. Docker takes $ for one of its own, and Helm writes a million as 1e+06. */}}
 {{- define "value" -}}
+{{- if and (kindIs "float64" .) (eq . (floor .)) -}}
+{{ printf "%.0f" . | quote }}
+{{- else -}}
 {{ toString . | replace "$" "$$" | quote }}
+{{- end }}
 {{- end }}
 
 {{/* A value of `global`, blank where there is none: a list of the root and of the path, as in certs.bootstrap.key. */}}

@@ -1,0 +1,124 @@
+"""The image as it is built, with a real nats-server beside it."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+from commands import MonitoredNats, pub
+from engine import base, engine, image, running
+from programs import started, wait_until
+
+from nats_fluent.samples import KINDS, sample
+
+HARDENED = {
+    "network_mode": "host",
+    "read_only": True,
+    "cap_drop": ["ALL"],
+    "security_opt": ["no-new-privileges"],
+}
+# Whatever would start a shell finds a device that cannot be run.
+NO_SHELL = {"volumes": ["/dev/null:/bin/sh", "/dev/null:/bin/dash", "/dev/null:/bin/bash"]}
+
+
+def environment(nats):
+    return {"NATS_FLUENT_NATS_SERVERS": nats.url, "NATS_FLUENT_LOG_FORMAT": "json"}
+
+
+def publish(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as client, client.makefile("rb") as answers:
+        assert answers.readline().startswith(b"INFO")
+        client.sendall(b'CONNECT {"verbose":false}\r\n')
+        for number in range(len(KINDS)):
+            one = sample(number, 1_700_000_000_000_000_000)
+            client.sendall(pub(one.topic, one.payload))
+        client.sendall(b"PING\r\n")
+        assert answers.readline() == b"PONG\r\n"
+
+
+def printed(container):
+    return [json.loads(line) for line in container.logs(stdout=True, stderr=False).splitlines()]
+
+
+def said(container):
+    return [json.loads(line) for line in container.logs(stdout=False, stderr=True).splitlines()]
+
+
+def test_it_prints_records_and_drains_without_a_shell_or_a_file_to_write(tmp_path):
+    with (
+        started(MonitoredNats(tmp_path)) as nats,
+        running(image(), environment=environment(nats), init=True, **HARDENED, **NO_SHELL) as container,
+    ):
+        wait_until(lambda: nats.subscriptions() >= 6, what="it is subscribed")
+        assert containers_user(container) == {"65532"}
+        publish(nats.port)
+        wait_until(lambda: len(printed(container)) == len(KINDS), what="the records are printed")
+        assert {record["topic"] for record in printed(container)} == {topic for topic, _, _ in KINDS.values()}
+        container.stop(timeout=20)  # SIGTERM
+        assert container.wait()["StatusCode"] == 0
+        summary = said(container)[-1]
+        assert (summary["received"], summary["delivered"], summary["dropped"]) == (len(KINDS), len(KINDS), 0)
+
+
+def containers_user(container):
+    """Who its processes are on this machine, where a number has no other name."""
+    table = container.top(ps_args="-eo pid,uid")
+    return {row[table["Titles"].index("UID")] for row in table["Processes"]}
+
+
+def test_its_health_check_tells_whether_nats_answers(tmp_path):
+    check = engine().images.get(image()).attrs["Config"]["Healthcheck"]["Test"]
+    assert check[:2] == ["CMD", "nats-fluent"]
+    with (
+        started(MonitoredNats(tmp_path)) as nats,
+        running(image(), environment=environment(nats), **HARDENED, **NO_SHELL) as container,
+    ):
+        wait_until(lambda: nats.subscriptions() >= 6, what="it is subscribed")
+        assert container.exec_run(check[1:]).exit_code == 0
+        nats.stop()
+        assert container.exec_run(check[1:]).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "sentence"),
+    [
+        ("NATS_FLUENT_NATS_SERVERS", "http://nats", "NATS_FLUENT_NATS_SERVERS"),
+        ("NATS_FLUENT_NATS_PASSWORD_FILE", "/run/secrets/missing", "/run/secrets/missing"),
+    ],
+)
+def test_settings_that_cannot_be_end_it_with_a_sentence(setting, value, sentence):
+    with running(image(), environment={setting: value}, **HARDENED) as container:
+        assert container.wait(timeout=30)["StatusCode"] == 2
+        assert sentence in container.logs().decode()
+
+
+def test_it_says_what_it_is():
+    config = engine().images.get(image()).attrs["Config"]
+    assert config["User"] == "65532:65532"
+    assert (config["Entrypoint"], config["Cmd"]) == (["nats-fluent"], ["run"])
+    labels = {
+        name.removeprefix("org.opencontainers.image."): value for name, value in config["Labels"].items()
+    }
+    assert (labels["version"], labels["revision"], labels["licenses"]) == ("9.8.7", "abc", "Apache-2.0")
+    assert labels.keys() >= {"title", "description"}
+
+
+def test_what_it_adds_to_its_base_is_small():
+    """Of the 120 MB that the whole may take, compressed, the base has the larger part."""
+    program = (
+        "import io, gzip, tarfile\n"
+        "class Count(io.RawIOBase):\n"
+        "    size = 0\n"
+        "    def write(self, data):\n"
+        "        Count.size += len(data)\n"
+        "        return len(data)\n"
+        "with gzip.open(Count(), 'w', 6) as out, tarfile.open(fileobj=out, mode='w|') as tar:\n"
+        "    tar.add('/opt/nats-fluent')\n"
+        "print(Count.size)\n"
+    )
+    layers = [engine().images.get(name).attrs["RootFS"]["Layers"] for name in (base(), image())]
+    assert layers[1][: len(layers[0])] == layers[0]
+    assert len(layers[1]) == len(layers[0]) + 1  # /opt/nats-fluent, and nothing else
+    size = int(engine().containers.run(image(), ["-c", program], entrypoint="python", remove=True))
+    assert 1_000_000 < size < 30_000_000
