@@ -17,15 +17,18 @@ COPY pyproject.toml setup.cfg README.md LICENSE ./
 COPY nats_fluent nats_fluent
 RUN pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /own . \
  && pip --python /opt/nats-fluent/bin/python install --no-index --no-deps /own/*.whl \
- && pip --python /opt/nats-fluent/bin/python check
+ && pip --python /opt/nats-fluent/bin/python check \
+ && mkdir /spool
 
 FROM python:${PYTHON}
+# For a volume with the spool: a new one gets this directory's owner.
+COPY --from=build --chown=65532:65532 /spool /var/lib/nats-fluent
 # pip compiled every module in there: a read-only container could not, and would at every start.
 COPY --from=build /opt/nats-fluent /opt/nats-fluent
 ENV PATH=/opt/nats-fluent/bin:$PATH
 # A number, so that Kubernetes can tell that it is not root (runAsNonRoot).
 USER 65532:65532
-# Needs neither a shell nor a file to write.
+# Needs neither a shell nor, without a spool, a file to write.
 ENTRYPOINT ["nats-fluent"]
 CMD ["run"]
 # Whether NATS and the log shipper answer. That it runs needs no check: it ends when it cannot go on. Kubernetes does

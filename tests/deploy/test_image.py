@@ -8,7 +8,7 @@ import socket
 import pytest
 from commands import MonitoredNats, pub
 from engine import base, engine, image, running
-from programs import started, wait_until
+from programs import free_port, started, wait_until
 
 from nats_fluent.samples import KINDS, sample
 
@@ -93,6 +93,30 @@ def test_settings_that_cannot_be_end_it_with_a_sentence(setting, value, sentence
         assert sentence in container.logs().decode()
 
 
+def test_it_may_write_to_a_new_volume_for_its_spool(tmp_path):
+    with started(MonitoredNats(tmp_path)) as nats:
+        nowhere = {
+            "NATS_FLUENT_FLUENT_URL": f"forward://127.0.0.1:{free_port()}",
+            "NATS_FLUENT_SHUTDOWN_TIMEOUT": "1s",
+        }
+        spool = {"NATS_FLUENT_SPOOL_MODE": "always", "NATS_FLUENT_SPOOL_DIR": "/var/lib/nats-fluent"}
+        volume = engine().volumes.create()
+        how = HARDENED | {"volumes": [f"{volume.name}:/var/lib/nats-fluent"], "init": True}
+        try:
+            with running(image(), environment=environment(nats) | nowhere | spool, **how) as container:
+                wait_until(lambda: nats.subscriptions() >= 6, what="it is subscribed")
+                publish(nats.port)
+                container.stop(timeout=20)
+                summary = said(container)[-1]
+                assert (summary["received"], summary["dropped"]) == (len(KINDS), 0)
+            with running(image(), environment=environment(nats) | spool, **how) as container:
+                wait_until(
+                    lambda: len(printed(container)) == len(KINDS), what="what was in the spool is printed"
+                )
+        finally:
+            volume.remove()
+
+
 def test_it_says_what_it_is():
     config = engine().images.get(image()).attrs["Config"]
     assert config["User"] == "65532:65532"
@@ -119,6 +143,6 @@ def test_what_it_adds_to_its_base_is_small():
     )
     layers = [engine().images.get(name).attrs["RootFS"]["Layers"] for name in (base(), image())]
     assert layers[1][: len(layers[0])] == layers[0]
-    assert len(layers[1]) == len(layers[0]) + 1  # /opt/nats-fluent, and nothing else
+    assert len(layers[1]) == len(layers[0]) + 2  # /opt/nats-fluent, and an empty directory
     size = int(engine().containers.run(image(), ["-c", program], entrypoint="python", remove=True))
     assert 1_000_000 < size < 30_000_000

@@ -174,6 +174,17 @@ def test_a_dollar_and_a_million_stay_what_they_are():
     assert environ["MORE"].replace("$$", "$") == "a $variable"
 
 
+def test_a_spool_is_for_one_consumer_at_a_time():
+    read = stack(values("spool"))
+    consumer = read["services"][CONSUMER]
+    (volume,) = consumer["volumes"]
+    assert volume["target"] == consumer["environment"]["NATS_FLUENT_SPOOL_DIR"]
+    assert consumer["environment"]["NATS_FLUENT_SPOOL_MAX_BYTES"] == "2000000000"
+    assert volume["source"] in read["volumes"]
+    orders = [consumer["deploy"][key]["order"] for key in ("update_config", "rollback_config")]
+    assert orders == ["stop-first", "stop-first"]
+
+
 def test_every_service_has_the_time_that_it_takes_to_stop():
     grace = int(re.search(r"^ +Grace +(\d+)$", (CONF / "fluent-bit.conf").read_text(), re.MULTILINE).group(1))
     for read, timeout in (

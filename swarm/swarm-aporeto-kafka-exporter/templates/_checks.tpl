@@ -20,6 +20,9 @@
   {{- fail (print "forward.sharedKey is needed: whoever reaches Fluent Bit could send it records otherwise. Set it to "
     "something long and random, or existingSecrets.forwardSharedKey") }}
 {{- end }}
+{{- if and (ne .Values.spool.mode "off") (gt (int .Values.replicas) 1) }}
+  {{- fail (printf "spool.mode: %s needs replicas: 1, for one consumer alone may use the volume" .Values.spool.mode) }}
+{{- end }}
 
 {{- $environment := include "outputEnvironment" . | fromJson }}
 {{- $output := .Values.output }}

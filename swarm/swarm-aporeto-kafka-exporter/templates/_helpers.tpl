@@ -79,6 +79,10 @@ the names that the platform gives them.
   "NATS_FLUENT_LOG_FORMAT" (.Values.log.format | default $log.format)
   "NATS_FLUENT_SHUTDOWN_TIMEOUT" (printf "%ds" (int .Values.shutdownSeconds))
 }}
+{{- if ne .Values.spool.mode "off" }}
+  {{- $_ := set $found "NATS_FLUENT_SPOOL_MODE" .Values.spool.mode }}
+  {{- $_ := set $found "NATS_FLUENT_SPOOL_DIR" "/var/lib/nats-fluent" }}
+{{- end }}
 {{- range $name, $value := $found }}
   {{- if not $value }}
     {{- $_ := unset $found $name }}
