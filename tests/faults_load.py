@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import secrets
 import socket
 import threading
 import time
@@ -140,9 +141,11 @@ class Connection:
     def __init__(self, port):
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=5)
         self._lines = self._socket.makefile("rb")
+        self._inbox = f"_INBOX.{secrets.token_hex(8)}"
         try:
             self._line()
-            self._socket.sendall(b'CONNECT {"verbose":false,"headers":true}\r\nSUB _INBOX.load 1\r\n')
+            self._socket.sendall(b'CONNECT {"verbose":false,"headers":true}\r\n')
+            self._socket.sendall(f"SUB {self._inbox} 1\r\n".encode())
         except OSError:
             self.close()
             raise
@@ -169,7 +172,7 @@ class Connection:
     def ask(self, subject, body):
         """Return the answer of NATS itself to a request."""
         data = json.dumps(body).encode()
-        self._socket.sendall(pub(f"{subject} _INBOX.load", data))
+        self._socket.sendall(pub(f"{subject} {self._inbox}", data))
         return json.loads(self._message())
 
     def close(self):
@@ -180,7 +183,9 @@ class Connection:
         self._socket.sendall(
             b"".join(
                 hpub(
-                    f"{SUBJECT} _INBOX.load", b"NATS/1.0\r\nNats-Msg-Id: %d\r\n\r\n" % number, payload(number)
+                    f"{SUBJECT} {self._inbox}",
+                    b"NATS/1.0\r\nNats-Msg-Id: %d\r\n\r\n" % number,
+                    payload(number),
                 )
                 for number in numbers
             )

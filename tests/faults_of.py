@@ -89,6 +89,14 @@ def nats_killed(world):
         world.nats.start()
 
 
+def nats_hangs(world):
+    """For longer than the consumer waits for the answers to its pings."""
+    with world.biting("lost the connection to NATS"):
+        world.nats.process.send_signal(signal.SIGSTOP)
+    with world.biting("connected to NATS"):
+        world.nats.process.send_signal(signal.SIGCONT)
+
+
 def nats_lame_duck(world):
     """The consumer's server lets its clients go; the other one of the cluster stays."""
     with world.biting("connected to NATS"):
@@ -183,7 +191,8 @@ def member_killed(world):
 # --- the spool ---
 
 SPOOL = {"NATS_FLUENT_RECORD_MAX_BYTES": "50kB", "NATS_FLUENT_BATCH_MAX_BYTES": "100kB"}
-SMALL_MEMORY = {"NATS_FLUENT_BATCH_BUFFER_BYTES": "1MB"}
+SMALL_MEMORY = {"NATS_FLUENT_BATCH_BUFFER_BYTES": "4MB"}
+"""Some three seconds of load, half of which are for a disk that is slow for a while."""
 
 
 @contextlib.contextmanager

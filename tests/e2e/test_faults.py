@@ -65,6 +65,12 @@ ROWS = [
     *both(
         "nats-server killed (`kill -9`) and started again", faults_of.nats_killed, lost=True, stream=CHANCE
     ),
+    *both(
+        "nats-server hangs for longer than two pings",
+        faults_of.nats_hangs,
+        lost=None,
+        stream=CHANCE,
+    ),
     Row(
         "nats-server in lame-duck mode, another one in the cluster",
         CORE,
