@@ -162,6 +162,40 @@ def decode(
 
 
 @app.command()
+@settings_flags("nats", "topics")
+def tail(
+    subjects: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SUBJECT]...", help="By default those of the topics.", show_default=False),
+    ] = None,
+    *,
+    config: Config = None,
+    identity: Annotated[
+        list[str] | None, typer.Option(help="Only this identity; may be repeated.", show_default=False)
+    ] = None,
+    operation: Annotated[
+        list[str] | None, typer.Option(help="Only this operation; may be repeated.", show_default=False)
+    ] = None,
+    namespace: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this namespace and those below it; may be repeated.", show_default=False),
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(min=1, help="End after so many; by default on Ctrl-C.", show_default=False),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="A line of JSON each, for a pipe.")] = False,
+    **flags: str | None,
+) -> None:
+    """Show what is published now, decoded; takes nothing away from the consumers."""
+    settings = _load(config, flags).settings
+    from nats_fluent import tail as tailing  # noqa: PLC0415 - as in run
+
+    wanted = tailing.Wanted(tuple(identity or ()), tuple(operation or ()), tuple(namespace or ()))
+    raise typer.Exit(tailing.run(settings, subjects or (), wanted=wanted, json=json, count=count))
+
+
+@app.command()
 def demo(
     *,
     count: Annotated[
