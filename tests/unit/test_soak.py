@@ -52,9 +52,9 @@ def test_growth_in_the_first_third_is_warm_up(judge):
 
 
 def test_memory_that_grows(judge):
-    found = judge(rss=lambda second: 50 * MIB + second * 100_000)
-    assert found["problems"] == ["memory grew by 2.9 MiB from the second third to the last"]
-    assert found["rss_kib_a_minute"] == pytest.approx(100_000 * 60 / 1024, abs=0.1)
+    found = judge(rss=lambda second: 50 * MIB + second * 200_000)
+    assert found["problems"] == ["memory grew by 5.7 MiB from the second third to the last"]
+    assert found["rss_kib_a_minute"] == pytest.approx(200_000 * 60 / 1024, abs=0.1)
 
 
 def test_what_falls_behind(judge):
