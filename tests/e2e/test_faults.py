@@ -96,7 +96,7 @@ ROWS = [
     *both(
         "One of two that share the messages killed (`kill -9`)",
         faults_of.member_killed,
-        lost=True,
+        lost=None,
         reordered=True,
         stream=CHANCE,
     ),
