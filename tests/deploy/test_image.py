@@ -137,7 +137,7 @@ def test_what_it_adds_to_its_base_is_small():
         "    def write(self, data):\n"
         "        Count.size += len(data)\n"
         "        return len(data)\n"
-        "with gzip.open(Count(), 'w', 6) as out, tarfile.open(fileobj=out, mode='w|') as tar:\n"
+        "with gzip.open(Count(), 'w', 1) as out, tarfile.open(fileobj=out, mode='w|') as tar:\n"
         "    tar.add('/opt/nats-fluent')\n"
         "print(Count.size)\n"
     )

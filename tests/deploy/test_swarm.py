@@ -174,6 +174,18 @@ def test_a_dollar_and_a_million_stay_what_they_are():
     assert environ["MORE"].replace("$$", "$") == "a $variable"
 
 
+def test_fluent_bit_is_on_the_networks_that_it_is_to_reach():
+    """And on no other: that of NATS only if it is among them."""
+    given = values("everything")
+    backbone = given["global"]["networking"]["backbone"]["name"]
+    for names in ([], ["kafka"], [backbone, "forward"]):
+        read = stack(given | {"fluentBit": {"networks": names}})
+        networks = {read["networks"][key].get("name", key) for key in read["services"][SHIPPER]["networks"]}
+        assert networks == {"forward", *names}
+        assert read["services"][CONSUMER]["networks"].keys() == {"backbone", "forward"}
+        assert read["networks"]["backbone"]["name"] == backbone
+
+
 def test_a_spool_is_for_one_consumer_at_a_time():
     read = stack(values("spool"))
     consumer = read["services"][CONSUMER]

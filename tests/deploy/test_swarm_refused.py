@@ -68,13 +68,13 @@ SENTENCES = [
 
 SCHEMA = [
     ({"replica": 3}, "replica"),
-    ({"replicas": "3"}, "/replicas"),
-    ({"output": "kafak"}, "/output"),
+    ({"replicas": "3"}, "replicas"),
+    ({"output": "kafak"}, "output"),
     ({"kafka": {"broker": "k"}}, "broker"),
-    ({"spool": {"mode": "on"}}, "/spool/mode"),
-    ({"log": {"level": "loud"}}, "/log/level"),
+    ({"spool": {"mode": "on"}}, "spool.mode"),
+    ({"log": {"level": "loud"}}, "log.level"),
     ({"outputEnv": {"lower": "x"}}, "lower"),
-    ({"image": {"digest": "latest"}}, "/image/digest"),
+    ({"image": {"digest": "latest"}}, "image.digest"),
 ]
 
 
@@ -89,4 +89,4 @@ def test_what_lacks_or_contradicts_is_refused(values, sentence):
 def test_what_is_not_a_value_is_refused(values, where):
     with pytest.raises(helm.HelmError) as raised:
         helm.find().render(CHART, KEY | values)
-    assert where in str(raised.value)
+    assert where in str(raised.value).replace("/", ".")  # Helm 4 writes /log/level, Helm 3 log.level
