@@ -106,7 +106,7 @@ def image() -> str:
     """The name of the image of this repository, as it is now."""
     base()
     how = {"path": str(ROOT), "network_mode": "host", "buildargs": {"VERSION": "9.8.7", "REVISION": "abc"}}
-    engine().images.build(**how, tag=TAG, rm=True)
+    engine().images.build(**how, tag=TAG, rm=True, forcerm=True)
     return TAG
 
 
