@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nats_fluent.errors import ServerUnavailable, SettingsError
 
@@ -56,6 +56,14 @@ class NetworkStream:
         self._writer = writer
         writer.transport.set_write_buffer_limits(high=WRITE_BUFFER)
 
+    @property
+    def tls(self) -> tuple[str, dict[str, Any]] | None:
+        """The version of TLS and the server's certificate, as `ssl.SSLSocket` has them; None without TLS."""
+        ssl_object = self._writer.get_extra_info("ssl_object")
+        if ssl_object is None:
+            return None
+        return ssl_object.version(), ssl_object.getpeercert()
+
     async def read(self) -> bytes:
         """As :meth:`Stream.read`."""
         with _translated("lost the connection"):
@@ -88,7 +96,7 @@ class NetworkStream:
             transport.abort()
 
 
-async def dial(url: FluentUrl, settings: FluentSettings) -> Stream:
+async def dial(url: FluentUrl, settings: FluentSettings) -> NetworkStream:
     """Open a connection to the server, with TLS where the URL asks for it.
 
     Raises:

@@ -20,7 +20,7 @@ from nats_fluent.errors import SourceError
 from nats_fluent.source.parser import FrameParser
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from nats.aio.client import Srv
     from nats.aio.msg import Msg
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 COMPLAINT_EXPLAINS = 5.0
 """Seconds for which a complaint of the server is taken for the reason why the connection ended."""
+
+
+DENIALS = 1000
+"""The server's last words about permissions that `Client.denied` looks through: more than it asks subjects for."""
 
 
 class ServerComplaint(errors.Error):
@@ -47,6 +51,7 @@ class Client(NatsClient):
     Attributes:
         attempted: ``host:port`` of the server that was tried last.
         attempts: how many times one was.
+        step: how far the last attempt came: ``connect``, ``TLS`` or ``login``.
         lost: why the last connection was lost; None when it never was.
         closing: whether a connection is being closed, which may report errors that mean nothing any more.
     """
@@ -59,6 +64,8 @@ class Client(NatsClient):
         self.lost: Exception | None = None
         self.closing = False
         self.attempts = 0
+        self.step = "connect"
+        self._denials: list[str] = []
         self._complaint: tuple[ServerComplaint, float] | None = None
         self._ps: FrameParser = FrameParser(self)
 
@@ -87,6 +94,13 @@ class Client(NatsClient):
         return bool(getattr(transport, "_using_tls", False))
 
     @property
+    def certificate(self) -> dict[str, Any]:
+        """The server's certificate, as `ssl.SSLSocket.getpeercert` has it; empty without TLS."""
+        transport = self._transport
+        writer = transport._io_writer if isinstance(transport, TcpTransport) else None  # noqa: SLF001
+        return (writer.get_extra_info("peercert") if writer is not None else None) or {}
+
+    @property
     def _writable(self) -> bool:
         writer = self._transport._io_writer if isinstance(self._transport, TcpTransport) else None  # noqa: SLF001
         return self.is_connected and writer is not None and not writer.is_closing()
@@ -98,6 +112,22 @@ class Client(NatsClient):
         """
         self._ps.takers[self._sid + 1] = taker  # subscribe() numbers it before a message can come
         return await self.subscribe(subject, queue=queue, cb=_no_callback)
+
+    async def denied(self, subjects: Sequence[str]) -> list[str]:
+        """Return those of the subjects that the server does not let this user subscribe to.
+
+        In no queue group, from which it would take messages away. Each subscription ends with the line after it.
+        """
+        self._denials.clear()
+        commands = bytearray()
+        for subject in subjects:
+            self._sid += 1
+            commands += b"SUB %s %d\r\nUNSUB %d\r\n" % (subject.encode(), self._sid, self._sid)
+        await self.send(bytes(commands), backlog=0)
+        await self.flush()
+        return [
+            subject for subject in subjects if any(f'"{subject.lower()}"' in each for each in self._denials)
+        ]
 
     async def finish(self, subscription: Subscription) -> None:
         """End the subscription; what was already received still reaches its taker.
@@ -142,12 +172,19 @@ class Client(NatsClient):
                 f"TLS is asked for, and {self.server} does not offer it: nothing was sent to it. "
                 "Enable TLS on the server, or remove the TLS settings and tls:// to connect in plain text."
             )
+        self.step = "login"
         return super()._connect_command()
 
     async def _connect_to_server(self, s: Srv) -> None:
         self.attempted = _address(s)
         self.attempts += 1
+        self.step = "connect"
         await super()._connect_to_server(s)
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:  # noqa: FBT001, FBT002 - nats-py's own
+        if initial_connection:
+            self.step = "TLS"
+        await super()._process_info(info, initial_connection)
 
     async def _process_connect_init(self) -> None:
         # nats-py forgets to close the socket of an attempt that failed, or waits for ever for the end of one
@@ -203,6 +240,7 @@ class Client(NatsClient):
         # nats-py closes for good on most -ERR lines, such as an authorization violation when a password
         # changed. A server that means it closes the connection, which then is lost like any other.
         if PERMISSIONS_ERR in err_msg:
+            self._denials = [*self._denials[-DENIALS:], err_msg.lower()]
             await super()._process_err(err_msg)
             return
         complaint = ServerComplaint(err_msg.strip("'"))

@@ -51,13 +51,29 @@ class Reached(NamedTuple):
         server: ``host:port``.
         version: the server's own word.
         tls: whether the connection was encrypted.
-        jetstream: whether stream and consumer can be used, and what they are or why not; None when nobody asked.
+        certificate: the server's, as `ssl.SSLSocket.getpeercert` has it; empty without TLS.
+        seen: what `look` returned.
     """
 
     server: str
     version: str
     tls: bool
-    jetstream: tuple[bool, str] | None = None
+    certificate: dict[str, Any]
+    seen: object = None
+
+
+class Unusable(NamedTuple):
+    """A server that `connect_once` tried in vain.
+
+    Attributes:
+        server: ``host:port``.
+        step: what failed: ``resolve``, ``connect``, ``TLS`` or ``login``.
+        reason: why, in a few words.
+    """
+
+    server: str
+    step: str
+    reason: str
 
 
 class Connection:
@@ -244,14 +260,17 @@ class Connection:
 async def connect_once(
     settings: NatsSettings,
     timeout: float,  # noqa: ASYNC109 - see Raises
-    look: Callable[[Client], Awaitable[tuple[bool, str]]] | None = None,
+    look: Callable[[Client], Awaitable[object]] | None = None,
+    *,
+    failed: Callable[[Unusable], None] = lambda _: None,
 ) -> Reached:
-    """Try each server once, all of them within `timeout` seconds, and leave again.
+    """Try each server once, all of them within `timeout` seconds, until one can be used, and leave again.
 
     Args:
         settings: where NATS is and who we are.
         timeout: seconds.
         look: what else to see on the connection.
+        failed: told of each server that cannot be used.
 
     Raises:
         SettingsError: a TLS file cannot be used.
@@ -267,22 +286,38 @@ async def connect_once(
         attempt = asyncio.create_task(
             _try(client, _options(settings, context) | {"servers": [server]}, look), name="nats-connect-once"
         )
+        step = reason = ""
         try:
             done, _ = await asyncio.wait([attempt], timeout=max(0.0, deadline - clock()))
             if done:
                 return attempt.result()
-            problems.append(f"{client.attempted or server}: no answer within {timeout:g} s")
+            reason = f"no answer within {timeout:g} s"
         except SourceError as error:
-            problems.append(f"{client.attempted or server}: {error}")
+            reason = str(error)
+            step = _step_of(error.__cause__)
         finally:
             await end(attempt)
+        where = client.attempted or server
+        failed(Unusable(where, step or client.step, reason))
+        problems.append(f"{where}: {reason}")
     raise SourceError(f"NATS cannot be reached: {'; '.join(problems)}")
+
+
+def _step_of(error: BaseException | None) -> str:
+    """Return the step that an error names by itself."""
+    match error:
+        case socket.gaierror():
+            return "resolve"
+        case ssl.SSLError():
+            return "TLS"
+        case _:
+            return ""
 
 
 async def _try(
     client: Client,
     options: dict[str, Any],
-    look: Callable[[Client], Awaitable[tuple[bool, str]]] | None,
+    look: Callable[[Client], Awaitable[object]] | None,
 ) -> Reached:
     async def refuse(error: Exception) -> None:
         # The first error ends nats-py's loop over further attempts; one about closing changes nothing.
@@ -291,8 +326,8 @@ async def _try(
 
     try:
         await client.connect(**options, error_cb=refuse, allow_reconnect=False)
-        reached = Reached(client.server, client.server_version, client.uses_tls)
-        return reached._replace(jetstream=await look(client)) if look is not None else reached
+        reached = Reached(client.server, client.server_version, client.uses_tls, client.certificate)
+        return reached._replace(seen=await look(client)) if look is not None else reached
     except errors.Error as error:
         raise SourceError(describe(error)) from error
     finally:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 
 import pytest
+from commands import pub
 from forward_server import ForwardServer, Shipper, close, garbage, silence
 from programs import FluentBit, NatsServer, free_port, started
-from taking import Certificates
+from taking import Certificates, publish_raw, taking
 
 from nats_fluent import check
 from nats_fluent.addresses import FluentUrl
 from nats_fluent.delivery import Chunk
 from nats_fluent.errors import SettingsError
 from nats_fluent.options import Secret
-from nats_fluent.settings import FluentSettings, NatsSettings, Settings, SpoolSettings, load
+from nats_fluent.settings import DEFAULT_TOPICS, FluentSettings, NatsSettings, Settings, SpoolSettings, load
 from nats_fluent.spool import Spool
 
 
@@ -27,9 +29,19 @@ def nobody():
     return NatsSettings(servers=(f"nats://127.0.0.1:{free_port()}",))
 
 
-async def attempts(*, nats=None, within=5.0, **fluent):
+async def steps(*, nats=None, within=5.0, **fluent):
     settings = Settings(nats=nats or nobody(), fluent=FluentSettings(**fluent))
     return await check.try_servers(settings, timeout=within)
+
+
+async def attempts(**options):
+    """How far each server came: its last step."""
+    return list({attempt.server: attempt for attempt in await steps(**options)}.values())
+
+
+async def nats_steps(**nats):
+    """The steps with NATS, by name."""
+    return {each.step: each for each in await steps(nats=NatsSettings(**nats)) if each.server == "NATS"}
 
 
 async def try_shipper(shipper, within=5.0, **fluent):
@@ -41,26 +53,117 @@ async def try_shipper(shipper, within=5.0, **fluent):
 
 
 async def test_a_nats_server_and_standard_output(nats_server):
-    nats, stdout = await attempts(nats=NatsSettings(servers=(nats_server.url,)))
-    assert nats.ok
-    assert nats.detail.startswith(f"127.0.0.1:{nats_server.port}, version ")
-    assert nats.detail.endswith(", without TLS")
-    assert stdout == ("stdout:", True, "records go to standard output")
+    *nats, stdout = await steps(nats=NatsSettings(servers=(nats_server.url,)))
+    assert all(each.server == "NATS" and each.ok and not each.advice for each in nats)
+    said = {each.step: each.detail for each in nats}
+    version = said["connect"].partition(", version ")[2]
+    assert version[0].isdigit()
+    assert said == {
+        "resolve": "127.0.0.1 is 127.0.0.1",
+        "connect": f"127.0.0.1:{nats_server.port}, version {version}",
+        "TLS": "none: what is sent can be read on the way",
+        "login": "without a user",
+        "subscribe": ", ".join(DEFAULT_TOPICS),
+    }
+    assert stdout == ("stdout:", True, "records go to standard output", "", False)
 
 
 async def test_a_nats_server_with_tls(tmp_path, certificates):
     with started(NatsServer(tmp_path, certificates.server_config(verify=True))) as server:
-        nats, _ = await attempts(
-            nats=NatsSettings(
-                servers=(server.url,),
-                ca_file=certificates.ca_file,
-                cert_file=certificates.cert_file,
-                key_file=certificates.key_file(passphrase="open"),
-                key_password=Secret("open"),
-            )
+        found = await nats_steps(
+            servers=(server.url,),
+            ca_file=certificates.ca_file,
+            cert_file=certificates.cert_file,
+            key_file=certificates.key_file(passphrase="open"),
+            key_password=Secret("open"),
         )
-    assert nats.ok
-    assert nats.detail.endswith(", with TLS")
+    assert all(each.ok for each in found.values())
+    assert found["TLS"].detail.startswith("certificate for 127.0.0.1, localhost (subject ")
+    assert ", issued by O=trustme v" in found["TLS"].detail
+    assert ", expires " in found["TLS"].detail
+    assert found["login"].detail == "with the client certificate"
+
+
+async def test_a_certificate_that_is_refused_is_shown(tmp_path, certificates):
+    other = tmp_path / "other"
+    other.mkdir()
+    with started(NatsServer(tmp_path, certificates.server_config())) as server:
+        (failed,) = (await nats_steps(servers=(server.url,), ca_file=Certificates(other).ca_file)).values()
+    assert (failed.ok, failed.step) == (False, "TLS")
+    assert "the server's certificate is refused: unable to get local issuer certificate" in failed.detail
+    assert "; it shows a certificate for 127.0.0.1, localhost (subject " in failed.detail
+    assert "nats.ca_file" in failed.advice
+
+
+async def test_the_step_that_failed_is_named_and_what_to_try(tmp_path):
+    config = (
+        'authorization { users: [{user: me, password: pw, permissions: {subscribe: {deny: "activities"}}}] }'
+    )
+    with started(NatsServer(tmp_path, config)) as server:
+        wrong = await nats_steps(servers=(server.url,), user="me", password=Secret("hunter2"))
+        right = await nats_steps(servers=(server.url,), user="me", password=Secret("pw"))
+    assert [(each.step, each.ok) for each in wrong.values()] == [("login", False)]
+    assert "nats.password" in wrong["login"].advice
+    assert "hunter2" not in str(wrong)
+    assert [(each.step, each.ok) for each in right.values()] == [
+        ("resolve", True),
+        ("connect", True),
+        ("TLS", True),
+        ("login", True),
+        ("subscribe", False),
+    ]
+    assert right["login"].detail == "as me"
+    assert right["subscribe"].detail == "denied for activities; tried without the queue group"
+    (unknown,) = (await nats_steps(servers=("nats://no-such-host.invalid:4222",))).values()
+    assert (unknown.ok, unknown.step) == (False, "resolve")
+    assert "DNS" in unknown.advice
+
+
+async def test_one_of_several_nats_servers_is_enough(nats_server):
+    gone = f"nats://127.0.0.1:{free_port()}"
+    found = await steps(nats=NatsSettings(servers=(gone, nats_server.url)))
+    first, *others = [each for each in found if each.server == "NATS"]
+    assert (first.ok, first.spare, first.step) == (False, True, "connect")
+    assert all(each.ok for each in others)
+
+
+async def test_looking_takes_no_message_from_a_consumer(nats_server):
+    settings = NatsSettings(servers=(nats_server.url,))
+    async with taking(settings, "activities") as taken:
+        stop = asyncio.Event()
+
+        async def look():
+            while not stop.is_set():
+                assert all(each.ok for each in await steps(nats=settings))
+
+        looking = asyncio.create_task(look())
+        for _ in range(20):
+            await asyncio.to_thread(publish_raw, nats_server.port, *[pub("activities", b"x")] * 50)
+        stop.set()
+        await looking
+        await taken.wait_for(1000)
+        assert len(taken.deliveries) == 1000
+
+
+async def test_a_log_shipper_with_tls_and_one_whose_certificate_is_refused(tmp_path, certificates):
+    pem = certificates.server_file
+    forward = f"    tls on\n    tls.verify off\n    tls.crt_file {pem}\n    tls.key_file {pem}"
+    other = tmp_path / "other"
+    other.mkdir()
+    with started(FluentBit(tmp_path, forward=forward)) as server:
+        url = FluentUrl("forward+tls", "localhost", server.port)
+        good = await steps(url=(url,), ca_file=certificates.ca_file)
+        bad = await steps(url=(url,), ca_file=Certificates(other).ca_file)
+    shipper = [each for each in good if each.server == str(url)]
+    assert [(each.step, each.ok) for each in shipper] == [
+        (step, True) for step in ("resolve", "connect", "TLS", "handshake", "probe")
+    ]
+    assert ", certificate for 127.0.0.1, localhost (subject " in shipper[2].detail
+    assert shipper[2].detail.startswith("TLSv1.")
+    failed = bad[-1]
+    assert (failed.ok, failed.step) == (False, "TLS")
+    assert "; it shows a certificate for 127.0.0.1, localhost (subject " in failed.detail
+    assert "fluent.ca_file" in failed.advice
 
 
 async def test_no_nats_server():
@@ -75,7 +178,7 @@ async def test_a_real_fluent_bit_and_one_that_is_not_there(fluent_bit):
         FluentUrl("forward", "127.0.0.1", free_port()),
     )
     _, first, second = await attempts(url=(here, gone))
-    assert first == (str(here), True, "it acknowledged an empty chunk")
+    assert first[:3] == (str(here), True, "it acknowledged an empty chunk")
     assert (second.server, second.ok) == (str(gone), False)
     assert "cannot connect" in second.detail
     assert fluent_bit.lines() == []
@@ -89,7 +192,7 @@ async def test_a_real_fluent_bit_with_a_shared_key_and_users(tmp_path):
         _, right = await attempts(url=(url,), **good)
         _, wrong = await attempts(url=(url,), **(good | {"shared_key": Secret("other")}))
         _, without = await attempts(url=(url,), shared_key=None)
-    assert right == (str(url), True, "shipper acknowledged an empty chunk")
+    assert right[:3] == (str(url), True, "shipper acknowledged an empty chunk")
     assert not wrong.ok
     assert "fluent.shared_key" in wrong.detail
     assert not without.ok
@@ -196,9 +299,12 @@ def test_run_prints_a_line_for_each_server(nats_server, capsys):
     gone = f"forward://127.0.0.1:{free_port()}"
     loaded = load(flags={"nats_servers": nats_server.url, "fluent_url": gone}, environ={}, file=None)
     assert check.run(loaded, timeout=5.0) == 1
-    nats, shipper = capsys.readouterr().out.splitlines()[-2:]
-    assert nats.startswith("ok      NATS  127.0.0.1:")
-    assert shipper.startswith(f"failed  {gone}  cannot connect")
+    *_, subscribed, _, _, _, login, failed, resolved, advice = capsys.readouterr().out.splitlines()
+    assert subscribed.startswith("ok      NATS  subscribe: squall-events, activities, ")
+    assert login == "        login: without a user"
+    assert failed.startswith(f"failed  {gone}  connect: cannot connect")
+    assert resolved == "        resolve: 127.0.0.1 is 127.0.0.1"
+    assert advice.startswith("        Is a Forward input listening there")
     loaded = load(flags={"nats_servers": nats_server.url}, environ={}, file=None)
     assert check.run(loaded, timeout=5.0) == 0
     assert check.run(loaded, timeout=None) == 0

@@ -329,7 +329,7 @@ async def test_a_source_whose_server_is_gone_can_stop_and_close(tmp_path: Path) 
 
 async def test_to_reach_a_server_once(nats_server: NatsServer) -> None:
     reached = await connect_once(settings_for(nats_server), 5)
-    assert reached == (f"127.0.0.1:{nats_server.port}", "2.15.1", False, None)
+    assert reached == (f"127.0.0.1:{nats_server.port}", "2.15.1", False, {}, None)
 
 
 async def test_the_second_server_is_tried_when_the_first_is_down(nats_server: NatsServer) -> None:
