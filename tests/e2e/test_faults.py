@@ -48,7 +48,7 @@ ROWS = [
         **SHORT,
         **CHANCE,
     ),
-    *both("Connection cut within a chunk", faults_of.connection_cut, receiver=Taken),
+    *both("Connection cut within a chunk", faults_of.connection_cut, receiver=Taken, duplicated=None),
     *both(
         "Chunk taken, its acknowledgement lost",
         faults_of.acknowledgement_lost,
