@@ -183,9 +183,19 @@ async def test_what_is_not_settled_is_there_when_the_run_ends():
 
 async def test_a_run_that_ends_while_a_chunk_is_compressed_keeps_it():
     rig = Rig(compress="gzip")
-    async with rig.running():
-        rig.sink.submit(chunk("a", records=50_000))
-        await idle()
+    compressing, go_on = threading.Event(), threading.Event()
+
+    def compress(_chunk):
+        compressing.set()
+        go_on.wait()
+
+    rig.sink._encode = compress
+    try:
+        async with rig.running():
+            rig.sink.submit(chunk("a"))
+            await asyncio.to_thread(compressing.wait)
+    finally:
+        go_on.set()
     assert [one.id for one in rig.sink.unsettled()] == ["a"]
 
 
