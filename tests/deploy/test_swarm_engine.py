@@ -80,7 +80,11 @@ def removed_after(name):
     finally:
         docker("stack", "rm", name)
         label = {"filters": {"label": f"com.docker.stack.namespace={name}"}}
-        wait_until(lambda: not client.containers.list(all=True, **label), within=SLOW, what="its tasks ended")
+        wait_until(
+            lambda: not client.containers.list(all=True, sparse=True, **label),
+            within=SLOW,
+            what="its tasks ended",
+        )
         for kind in (client.configs, client.secrets):
             for one in kind.list():
                 if one.id not in before:
