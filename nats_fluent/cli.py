@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -193,6 +194,47 @@ def tail(
 
     wanted = tailing.Wanted(tuple(identity or ()), tuple(operation or ()), tuple(namespace or ()))
     raise typer.Exit(tailing.run(settings, subjects or (), wanted=wanted, json=json, count=count))
+
+
+@app.command()
+@settings_flags("nats", "topics", "jetstream", "fluent", "batch", "record", "shutdown")
+def replay(
+    *,
+    config: Config = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="From then on: RFC 3339, or how long ago: 90m, 2h, 3d.", show_default=False
+        ),
+    ] = None,
+    from_sequence: Annotated[
+        int | None, typer.Option(min=1, help="From this sequence on.", show_default=False)
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME|SEQUENCE", help="Up to then; by default all there is now.", show_default=False
+        ),
+    ] = None,
+    subject: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only this subject; may be repeated. By default what run would take.", show_default=False
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say only what would be replayed.")] = False,
+    rate: Annotated[
+        float | None, typer.Option(min=0.1, help="Messages a second, at most.", show_default=False)
+    ] = None,
+    **flags: str | None,
+) -> None:
+    """Deliver a part of the JetStream stream again, with the same ids; the durable consumer is not touched."""
+    settings = _load(config, flags).settings
+    from nats_fluent import replay as replaying  # noqa: PLC0415 - as in run
+
+    wanted = replaying.wish(since, from_sequence, until, now_ns=time.time_ns())
+    code = replaying.run(settings, wanted, subjects=subject or (), dry_run=dry_run, rate=rate)
+    raise typer.Exit(code)
 
 
 @app.command()
