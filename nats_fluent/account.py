@@ -2,7 +2,40 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
+
+BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600)
+"""Upper bounds of a histogram's buckets, in seconds: from an acknowledgement on the same host, to an outage."""
+
+
+class Histogram:
+    """How long something took, in plain integers and one sum; added to once for each chunk.
+
+    Attributes:
+        counts: for each of `BOUNDS`, and for what is beyond, how many; not cumulative.
+        total: the sum, in seconds.
+    """
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS) + 1)
+        self.total = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one; a clock that was set back makes it 0."""
+        seconds = max(seconds, 0.0)
+        self.counts[bisect_left(BOUNDS, seconds)] += 1
+        self.total += seconds
+
+    def buckets(self) -> list[tuple[str, int]]:
+        """Return (bound, how many were no longer than it) for each bound, as Prometheus has them."""
+        found, count = [], 0
+        for bound, each in zip((*map(str, map(float, BOUNDS)), "+Inf"), self.counts, strict=True):
+            count += each
+            found.append((bound, count))
+        return found
 
 
 class Account:
@@ -23,6 +56,9 @@ class Account:
         spooled: records that are on disk and not in memory.
         undecodable: records made for payloads that could not be decoded, or were too large.
         replaced_bytes: bytes that were not UTF-8 and went out as U+FFFD.
+        received_bytes: bytes of the payloads of the received, by topic.
+        dropped_by_topic: the dropped, by topic.
+        undecodable_by_topic: the undecodable, by topic.
     """
 
     def __init__(self) -> None:
@@ -36,6 +72,9 @@ class Account:
         self.spooled = 0
         self.undecodable = 0
         self.replaced_bytes = 0
+        self.received_bytes: defaultdict[str, int] = defaultdict(int)
+        self.dropped_by_topic: defaultdict[str, int] = defaultdict(int)
+        self.undecodable_by_topic: defaultdict[str, int] = defaultdict(int)
 
     @property
     def held(self) -> int:

@@ -170,6 +170,28 @@ def _check_once(subjects: Sequence[str]) -> None:
             raise ValueError(f"{quote(subject)} is there more than once; write it once")
 
 
+def split_listen(listen: str) -> tuple[str, int] | None:
+    """Return host and port of what `LISTEN` has read; None for ``off``."""
+    if listen == "off":
+        return None
+    parts = urlsplit(f"//{listen}")
+    return parts.hostname or "", parts.port or 0
+
+
+def _listen(raw: object) -> str:
+    if str(raw).strip().lower() in {"off", "false"}:  # YAML makes false of off
+        return "off"
+    forms = "127.0.0.1:9464, 0.0.0.0:9464 for every address of this host, or off"
+    text = word_of(raw)
+    try:
+        _, host, port = _endpoint(f"http://{text}", ("http",), 0, "")
+    except ValueError:
+        host, port = "", 0
+    if not host or "@" in text:
+        raise ValueError(f"{quote(raw)} is not an address; write {forms}")
+    return _address(host, port)
+
+
 def _show_list(values: Iterable[object]) -> str:
     return ",".join(map(str, values))
 
@@ -177,4 +199,5 @@ def _show_list(values: Iterable[object]) -> str:
 SERVERS = Kind("URL,...", _servers, _show_list)
 FLUENT_URLS = Kind("URL,...", _fluent_urls, _show_list)
 TOPICS = Kind("SUBJECT[=TOPIC],...", _topics, _show_list)
+LISTEN = Kind("HOST:PORT", _listen)
 SUBJECTS = Kind("SUBJECT,...", _subjects, _show_list)

@@ -112,9 +112,21 @@ class Guard:
         self._restarts = restarts
         self._log = log
         self._beats = 0
+        self._dog = Watchdog(limits, every=EVERY)
+        self._looked: float | None = None
         self._looks_left: int | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch_loop, name="watchdog", daemon=True)
+
+    @property
+    def looked_ago(self) -> float | None:
+        """Seconds since it looked at the parts; None when it has not yet."""
+        return None if self._looked is None else time.monotonic() - self._looked
+
+    @property
+    def still(self) -> dict[str, float]:
+        """For how many seconds each part has stood still with something to do."""
+        return self._dog.still
 
     def start(self) -> None:
         """Start the thread; from now on `run` is to run."""
@@ -131,10 +143,10 @@ class Guard:
         Raises:
             RunFailed: a part stands still for good.
         """
-        dog = Watchdog(self._limits, every=EVERY)
         while True:
             self._beats += 1
-            for part, verdict in dog.look(self._signs(), time.monotonic()).items():
+            self._looked = time.monotonic()
+            for part, verdict in self._dog.look(self._signs(), self._looked).items():
                 patience = self._limits[part].patience
                 if verdict is Verdict.FAIL:
                     raise RunFailed(f"{part}: it had something to do, and did nothing for {patience:g} s")

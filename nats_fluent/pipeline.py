@@ -13,10 +13,10 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
-from nats_fluent.account import Account
+from nats_fluent.account import Account, Histogram
 from nats_fluent.batch import Batcher
 from nats_fluent.delivery import Chunk, Outcome
-from nats_fluent.forward.codec import entry
+from nats_fluent.forward.codec import entry, first_second
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -72,6 +72,14 @@ class Pipeline:
         self._emptied = asyncio.Event()
         self.account = Account()
         self._received = self.account.received
+        self._received_bytes = self.account.received_bytes
+        # Of each chunk in memory, since when; the oldest is the first, as chunks are made and loaded in order.
+        self._chunks: dict[Chunk, float] = {}
+        self.end_to_end = Histogram()
+        """Of each chunk that was acknowledged: the time since its first publication was published, by the publication's
+        own clock. The chunk's own bytes have that time, so this costs a publication nothing."""
+        self.delivered_at: float | None = None
+        """When the log shipper last acknowledged a chunk, in seconds since 1970."""
         self.held_bytes = 0
         """Bytes of the budget in use."""
 
@@ -81,20 +89,35 @@ class Pipeline:
         return self._budget - self.held_bytes
 
     @property
+    def budget(self) -> int:
+        """Bytes of the budget for what is received."""
+        return self._budget
+
+    @property
+    def oldest(self) -> float | None:
+        """Seconds for which the oldest chunk in memory has been there; None without one."""
+        for since in self._chunks.values():
+            return time.monotonic() - since
+        return None
+
+    @property
     def waiting(self) -> int:
         """Deliveries that were taken and not worked on yet."""
         return len(self._inbox)
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery; never blocks. When the budget is full, it is given back, or dropped and counted."""
+        size = len(delivery.payload)
         self._received[delivery.topic] += 1
-        charge = len(delivery.payload) + DELIVERY_BYTES
+        self._received_bytes[delivery.topic] += size
+        charge = size + DELIVERY_BYTES
         if self.held_bytes + charge > self._budget:
             if delivery.settle is not None:
                 self.account.returned += 1
                 delivery.settle(Outcome.RETRY)
             else:
                 self.account.dropped += 1
+                self.account.dropped_by_topic[delivery.topic] += 1
                 self._dropped(delivery.subject)
             return
         self.held_bytes += charge
@@ -104,8 +127,12 @@ class Pipeline:
 
     def settled(self, chunk: Chunk, outcome: Outcome) -> None:
         """Account for a chunk that the log shipper acknowledged, and tell who waits for its records."""
-        self.held_bytes -= len(chunk.entries)
+        self._gone(chunk)
         if outcome is Outcome.DELIVERED:
+            self.delivered_at = time.time()
+            published = first_second(chunk.entries)
+            if published is not None:
+                self.end_to_end.add(self.delivered_at - published)
             self.account.delivered += chunk.count
             self.account.delivered_undecodable += chunk.undecodable
         for settle, delivered_as in chunk.settles:
@@ -126,7 +153,7 @@ class Pipeline:
 
     def spooled(self, chunk: Chunk) -> None:
         """Account for a chunk that is on disk and no longer in memory, and tell who waits for its records."""
-        self.held_bytes -= len(chunk.entries)
+        self._gone(chunk)
         self.account.spooled += chunk.count
         self.stored(chunk)
         if self._ending:
@@ -140,7 +167,12 @@ class Pipeline:
     def loaded(self, chunk: Chunk) -> None:
         """Account for a chunk that was on disk only, and is in memory again."""
         self.held_bytes += len(chunk.entries)
+        self._chunks[chunk] = time.monotonic()
         self.account.spooled -= chunk.count
+
+    def _gone(self, chunk: Chunk) -> None:
+        self.held_bytes -= len(chunk.entries)
+        self._chunks.pop(chunk, None)
 
     async def end(self) -> None:
         """Let `run` return when nothing is held in memory, and wait for that; also when `run` has died."""
@@ -180,8 +212,11 @@ class Pipeline:
                 answers, self._answers = self._answers, []
                 for reply in answers:
                     await acknowledge(reply)
+                now = time.monotonic()
                 while ready:
-                    submit(ready.popleft())
+                    chunk = ready.popleft()
+                    self._chunks[chunk] = now
+                    submit(chunk)
         finally:
             self._handed_over.set()  # nothing more will be: whoever waits is to go on
             self._emptied.set()
@@ -199,6 +234,7 @@ class Pipeline:
             grown += len(encoded) - len(delivery.payload) - DELIVERY_BYTES
             if made.error:
                 account.undecodable += 1
+                account.undecodable_by_topic[delivery.topic] += 1
             if made.replaced:
                 account.replaced_bytes += made.replaced
             settle = delivery.settle

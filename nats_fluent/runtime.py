@@ -29,6 +29,7 @@ from nats_fluent.delivery import Delivery
 from nats_fluent.drops import Drops
 from nats_fluent.errors import NatsFluentError
 from nats_fluent.guard import Guard, Restartable, limits
+from nats_fluent.observe import Observer
 from nats_fluent.pipeline import Pipeline
 from nats_fluent.publication import published_to
 from nats_fluent.record import FORWARD_LEVELS, Recorder
@@ -137,6 +138,7 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self._timeout = settings.shutdown.timeout
+        self._listen = settings.http.listen
         self._log = structlog.get_logger()
         self._drops = Drops(self._log)
         self._pipeline = Pipeline(
@@ -169,6 +171,15 @@ class Service:
             log=self._log,
         )
         self.account = self._pipeline.account
+        self._observer = Observer(
+            settings,
+            source=self._source,
+            pipeline=self._pipeline,
+            sink=self._sink,
+            spooler=self._spooler,
+            drops=self._drops,
+            guard=self._guard,
+        )
 
     async def ready(self) -> None:
         """Return once what is published from now on arrives; :meth:`serve` must be running."""
@@ -182,8 +193,17 @@ class Service:
         disk, and it does so at once when the log shipper is not there.
 
         Raises:
-            SettingsError: the directory of the spool cannot be used.
+            SettingsError: the directory of the spool, or the address of the endpoint, cannot be used.
         """
+        async with contextlib.AsyncExitStack() as stack:
+            if self._listen != "off":
+                from nats_fluent.http_endpoint import serving  # noqa: PLC0415 - 3 MB that others do without
+
+                seen = self._observer.facts
+                await stack.enter_async_context(serving(self._listen, seen, drain=stop.set, log=self._log))
+            return await self._serve(stop)
+
+    async def _serve(self, stop: asyncio.Event) -> Summary:
         parts: dict[str, Coroutine[object, object, object]] = {}
         if self._spooler is not None:
             await self._spooler.open()
@@ -199,9 +219,11 @@ class Service:
         }
         self._guard.start()
         tasks = {name: asyncio.create_task(part, name=name) for name, part in parts.items()}
+        self._observer.phase = "running"
         failure = ""
         try:
             await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
+            self._observer.phase = "stopping"
             self._guard.end_within(self._timeout + _TO_CLOSE)
             failure = self._failure(tasks)
             if failure:

@@ -240,6 +240,18 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "text"
 
 
+class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How this program can be watched: health, metrics and a status page."""
+
+    listen: Annotated[
+        str,
+        Say(
+            addresses.LISTEN,
+            "Where /livez, /readyz, /metrics and the status page are served, to whoever asks: host:port, or off.",
+        ),
+    ] = "off"
+
+
 class ShutdownSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How this program stops."""
 
@@ -262,6 +274,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     spool: SpoolSettings = SpoolSettings()
     record: RecordSettings = RecordSettings()
     log: LogSettings = LogSettings()
+    http: HttpSettings = HttpSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
 
 

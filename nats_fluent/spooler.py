@@ -39,6 +39,8 @@ Done = Stored | Chunk | Exception | list[tuple[Stored, OSError]]
 
 Result = TypeVar("Result")
 
+_FULL = "spool.max_bytes are on disk"
+
 
 def reserved(settings: Settings) -> int:
     """Return how many bytes of the budget are kept for what is loaded from the spool."""
@@ -92,6 +94,26 @@ class Spooler:
             max_bytes=settings.spool.max_bytes,
             **found,  # type: ignore[arg-type]
         )
+
+    @property
+    def trouble(self) -> str:
+        """Why it takes no chunks now; empty while it does."""
+        backlog, settings = self._backlog, self._settings.spool
+        if settings.mode == "always":
+            return self._trouble or (_FULL if self._full else "")
+        # In mode `overflow`, what failed is not tried again before there is something to write.
+        unknown = backlog.idle and backlog.disk_bytes <= settings.max_bytes // 4 * 3
+        return (self._trouble or _FULL) if self._full and not unknown else ""
+
+    @property
+    def disk_bytes(self) -> int:
+        """Bytes on disk."""
+        return self._backlog.disk_bytes
+
+    @property
+    def chunks_on_disk(self) -> int:
+        """Chunks that are on disk and not in memory."""
+        return self._backlog.chunks_on_disk
 
     async def open(self) -> None:
         """Take the directory, and put what an earlier process left there before all that comes.
@@ -220,7 +242,7 @@ class Spooler:
             self._log.warning(
                 "cannot spool: memory holds what it can, and then what comes is dropped",
                 dir=str(self._spool.directory),
-                reason=self._trouble or "spool.max_bytes are on disk",
+                reason=self._trouble or _FULL,
                 bytes=self._backlog.disk_bytes,
             )
         elif self._full and self._backlog.roomy_disk:
@@ -272,7 +294,7 @@ class Spooler:
             self._log.error(
                 "could not spool what the log shipper did not take",
                 dir=str(self._spool.directory),
-                reason=self._trouble or "spool.max_bytes are on disk",
+                reason=self._trouble or _FULL,
                 records=sum(chunk.count for chunk in self._backlog.given_up),
             )
 

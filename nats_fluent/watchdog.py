@@ -96,6 +96,11 @@ class Watchdog:
         self._parts = {name: _Part(limit) for name, limit in limits.items()}
         self._looked: float | None = None
 
+    @property
+    def still(self) -> dict[str, float]:
+        """For how many seconds each part has stood still with something to do."""
+        return {name: part.still for name, part in self._parts.items()}
+
     def look(self, signs: Mapping[str, Sign], now: float) -> dict[str, Verdict]:
         """Return what is to be done, for each part about which something is.
 

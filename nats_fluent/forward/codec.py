@@ -37,6 +37,8 @@ _MAX_NS = MAX_SECONDS * _NS + _NS - 1
 _EVENT_TIME = struct.Struct(">HII").pack
 _EVENT_TIME_HEAD = 0xD700
 _ENTRY = struct.Struct(">BHII").pack
+_READ_ENTRY = struct.Struct(">BHII").unpack_from
+_ENTRY_SIZE = struct.calcsize(">BHII")
 _ENTRY_HEAD = 0x92
 
 
@@ -67,6 +69,18 @@ def entry(time_ns: int, record: bytes) -> bytes:
     if _MIN_NS <= time_ns <= _MAX_NS:
         return _ENTRY(_ENTRY_HEAD, _EVENT_TIME_HEAD, *divmod(time_ns, _NS)) + record
     return b"\x92" + _outside(time_ns) + record
+
+
+def first_second(entries: bytes) -> float | None:
+    """Return the time of the first of concatenated entries, in seconds since 1970; None for what is too short.
+
+    Args:
+        entries: what :func:`entry` made, one after the other.
+    """
+    if len(entries) < _ENTRY_SIZE:
+        return None
+    _, _, seconds, nanoseconds = _READ_ENTRY(entries)
+    return float(seconds + nanoseconds / _NS)
 
 
 def read_entries(entries: bytes) -> Iterator[tuple[int, dict[str, object]]]:

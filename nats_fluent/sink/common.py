@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from nats_fluent.account import Histogram
 from nats_fluent.delivery import Chunk, Outcome
 
 OnSettled = Callable[[Chunk, Outcome], None]
@@ -28,6 +30,9 @@ class SinkStats:
         connected: whether the server takes chunks: a connection is ready and, after a failure, something was
             acknowledged again where something was to be.
         server: the URL of the server that was connected to last.
+        reason: why it does not take chunks, where an attempt or a connection failed; empty while it does.
+        waiting_since: since when chunks wait and none was acknowledged, on `time.monotonic`; None while none waits.
+        acknowledgement: from when a chunk was last sent, until it was acknowledged.
     """
 
     connections: int = 0
@@ -40,6 +45,23 @@ class SinkStats:
     unknown_acks: int = 0
     connected: bool = False
     server: str = ""
+    reason: str = ""
+    waiting_since: float | None = None
+    acknowledgement: Histogram = field(default_factory=Histogram)
+
+    @property
+    def stalled(self) -> float:
+        """Seconds for which chunks have waited and none was acknowledged; 0 while none waits."""
+        return 0.0 if self.waiting_since is None else time.monotonic() - self.waiting_since
+
+    def waits(self) -> None:
+        """Note that a chunk waits."""
+        if self.waiting_since is None:
+            self.waiting_since = time.monotonic()
+
+    def moves(self, *, waiting: bool) -> None:
+        """Note that a chunk was acknowledged, and whether others wait."""
+        self.waiting_since = time.monotonic() if waiting else None
 
 
 class Sink(Protocol):

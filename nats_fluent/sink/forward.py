@@ -122,6 +122,7 @@ class ForwardSink:
         self._waiting: deque[Chunk] = deque()
         self._again = 0
         self._wake = asyncio.Event()
+        self._sent_at: dict[str, float] = {}
         self._pending = 0
         self._pending_chunks = 0
         # Failures since the last acknowledgement, and what was logged of them.
@@ -144,6 +145,7 @@ class ForwardSink:
         self._waiting.append(chunk)
         self._pending += chunk.count
         self._pending_chunks += 1
+        self.stats.waits()
         self._wake.set()
 
     def unsettled(self) -> list[Chunk]:
@@ -246,7 +248,8 @@ class ForwardSink:
             chunk = self._waiting[0]
             frame = (await asyncio.to_thread(self._encode, chunk)) if self._in_thread else self._encode(chunk)
             # From here to the write nothing waits: the chunk is in `_waiting` or on the connection.
-            buffers = connection.send_chunk(chunk, now=self._clock(), frame=frame)
+            now = self._sent_at[chunk.id] = self._clock()
+            buffers = connection.send_chunk(chunk, now=now, frame=frame)
             self._waiting.popleft()
             self.stats.chunks_sent += 1
             self.stats.bytes_sent += sum(map(len, buffers))
@@ -287,6 +290,8 @@ class ForwardSink:
         self.stats.records_acknowledged += chunk.count
         self._pending -= chunk.count
         self._pending_chunks -= 1
+        self.stats.acknowledgement.add(self._clock() - self._sent_at.pop(chunk.id))
+        self.stats.moves(waiting=self._pending_chunks > 0)
         if not self.stats.connected:
             self._up()
         self._failed = 0
@@ -302,12 +307,14 @@ class ForwardSink:
 
     def _up(self) -> None:
         self.stats.connected = True
+        self.stats.reason = ""
         self._said.clear()
         self._log.info("connected to the log shipper", server=self.stats.server, failures=self._failed)
 
     def _down(self, url: FluentUrl, error: ForwardError) -> None:
         self._failed += 1
         self.stats.failures += 1
+        self.stats.reason = str(error)
         was_connected, self.stats.connected = self.stats.connected, False
         # Once for each server and kind of failure, until it is back.
         if (url, type(error)) not in self._said:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections import deque
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -50,6 +51,7 @@ class StdoutSink:
         """Take a chunk, to be written after those before it; never blocks."""
         self._waiting.append(chunk)
         self._pending += chunk.count
+        self.stats.waits()
         self._wake.set()
 
     def unsettled(self) -> list[Chunk]:
@@ -70,7 +72,9 @@ class StdoutSink:
                     self._wake.clear()
                     await self._wake.wait()
                 # A thread, because a pipe blocks for as long as its reader likes.
+                began = time.monotonic()
                 written = await asyncio.to_thread(self._write, self._waiting[0])
+                self.stats.acknowledgement.add(time.monotonic() - began)
                 self._settle(self._waiting.popleft(), written)
         except RunFailed:
             self.stats.failures += 1
@@ -98,4 +102,5 @@ class StdoutSink:
         self.stats.chunks_acknowledged += 1
         self.stats.records_acknowledged += chunk.count
         self._pending -= chunk.count
+        self.stats.moves(waiting=bool(self._waiting))
         self._on_settled(chunk, Outcome.DELIVERED)

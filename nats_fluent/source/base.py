@@ -41,6 +41,8 @@ class Source(ABC):
 
     Attributes:
         returned: messages that NATS has again, because they were not delivered when the source was closed.
+        pending: of a stream, messages that the consumer has still to deliver, as far as is known.
+        redelivered: of a stream, messages that came and were not the first delivery.
 
     Raises:
         SettingsError: a TLS file cannot be used.
@@ -70,6 +72,18 @@ class Source(ABC):
         self._acks_unsent = 0
         self._ack_failure = ""
         self.returned = 0
+        self.pending = 0
+        self.redelivered = 0
+
+    @property
+    def unsettled(self) -> int:
+        """Messages of a stream that were handed on and are not settled."""
+        return 0
+
+    @property
+    def link(self) -> Connection:
+        """The connection."""
+        return self._connection
 
     @property
     def connected(self) -> bool:

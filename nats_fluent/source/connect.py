@@ -118,6 +118,19 @@ class Connection:
         """Whether messages can arrive now."""
         return self._up and self.client.is_connected
 
+    @property
+    def denied(self) -> list[str]:
+        """The subjects that the server denies on this connection; of reply subjects none."""
+        return sorted(subject for subject in self._denied if subject)
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no connection, where an attempt failed or one was lost; empty while there is one."""
+        if self.connected:
+            return ""
+        lost = describe(self.client.lost) if self.client.lost is not None else ""
+        return next(reversed(self._refused.values()), lost)
+
     async def open(self) -> None:
         """Connect; return once that succeeded, however long it takes.
 

@@ -82,9 +82,6 @@ class JetStreamSource(Source):
         room: the bytes of memory that are free.
         log: as for every source.
 
-    Attributes:
-        pending: messages that the consumer had still to deliver when the last one came.
-
     Raises:
         SettingsError: a TLS file cannot be used.
     """
@@ -118,7 +115,6 @@ class JetStreamSource(Source):
         self._answers = asyncio.Event()
         self._telling: list[asyncio.Task[None]] = []
         self._said = ""
-        self.pending = 0
 
     @property
     def unsettled(self) -> int:
@@ -222,6 +218,7 @@ class JetStreamSource(Source):
                 break
         self._unsettled.ack_wait = found.limits.ack_wait
         self._window.trusted(found.limits)
+        self.pending = found.pending
         self._subscribed.set()
         if began or reason or found.done:
             self._log.info(
@@ -286,6 +283,7 @@ class JetStreamSource(Source):
                 with contextlib.suppress(NotYet):
                     info = await self._api.consumer()
                     if info is not None:
+                        self.pending = info.get("num_pending", self.pending)
                         self._floor.raised(info.get("ack_floor", {}).get("stream_seq", 0))
 
     # Taking
@@ -306,6 +304,8 @@ class JetStreamSource(Source):
                 if taken(inbox.pull, size, now):
                     wake.set()
                 self.pending = at.pending
+                if at.deliveries > 1:
+                    self.redelivered += 1
                 key = at.key
                 if hold(key, reply, now):
                     topic = names.get(subject) or self._name(subject)

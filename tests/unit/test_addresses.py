@@ -104,6 +104,35 @@ def test_stdout_stands_alone():
     assert refused("urls", raw) == f"{raw!r} has stdout: beside others; write stdout: alone, or leave it out"
 
 
+# The endpoint's own
+
+
+@pytest.mark.parametrize(
+    ("raw", "listen", "where"),
+    [
+        ("off", "off", None),
+        (False, "off", None),
+        (" OFF ", "off", None),
+        ("127.0.0.1:9464", "127.0.0.1:9464", ("127.0.0.1", 9464)),
+        ("[::]:80", "[::]:80", ("::", 80)),
+        ("localhost:1", "localhost:1", ("localhost", 1)),
+    ],
+)
+def test_where_to_listen(raw, listen, where):
+    assert addresses.LISTEN.parse(raw) == listen
+    assert addresses.split_listen(listen) == where
+
+
+@pytest.mark.parametrize(
+    "raw", ["9464", ":9464", "a", "a:0", "a:65536", "a:1/x", "http://a:1", "a@b:1", "on", ""]
+)
+def test_where_nobody_can_listen(raw):
+    forms = "127.0.0.1:9464, 0.0.0.0:9464 for every address of this host, or off"
+    with pytest.raises(ValueError, match="is not an address") as caught:
+        addresses.LISTEN.parse(raw)
+    assert str(caught.value) == f"{raw!r} is not an address; write {forms}"
+
+
 # Topics
 
 

@@ -131,3 +131,10 @@ def test_a_heart_that_has_stopped():
 def test_a_heart_that_never_beat():
     heart = Heartbeat(2)
     assert [heart.stopped(0) for _ in range(3)] == [False, False, True]
+
+
+def test_it_says_for_how_long_a_part_stands_still():
+    looks = Looks()
+    assert looks.dog.still == {"nats": 0.0, "pipeline": 0.0}
+    looks.for_seconds(5, pipeline=still(), nats=moving)
+    assert looks.dog.still == {"nats": 0.0, "pipeline": 4.0}

@@ -131,3 +131,15 @@ def test_a_chunk_of_more_than_sixteen_bits_keeps_its_length():
 )
 def test_the_encoder_is_named_by_mode_and_compression(mode, compress, encode):
     assert codec.encoder(mode, compress) is encode
+
+
+@given(st.integers(0, 2**63 - 1))
+def test_the_time_of_the_first_entry_is_read_without_the_rest(time_ns):
+    entries = codec.entry(time_ns, msgpack.packb({"a": 1})) + codec.entry(7 * 10**9, msgpack.packb({}))
+    first, _ = next(codec.read_entries(entries))
+    assert codec.first_second(entries) == pytest.approx(first / 10**9)
+
+
+@pytest.mark.parametrize("entries", [b"", b"\x92", b"1234567890"])
+def test_what_is_too_short_for_an_entry_has_no_time(entries):
+    assert codec.first_second(entries) is None

@@ -1,0 +1,192 @@
+"""Reads the facts off the parts of a running service; whenever somebody asks, and at no cost before."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Literal
+
+from nats_fluent import __version__
+from nats_fluent.facts import (
+    Facts,
+    NatsFacts,
+    ShipperFacts,
+    SpoolFacts,
+    StreamFacts,
+    Times,
+    TopicFacts,
+    WatchdogFacts,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nats_fluent.account import Account, Histogram
+    from nats_fluent.drops import Drops
+    from nats_fluent.guard import Guard
+    from nats_fluent.pipeline import Pipeline
+    from nats_fluent.settings import Settings
+    from nats_fluent.sink import Sink
+    from nats_fluent.source.base import Source
+    from nats_fluent.spooler import Spooler
+
+Phase = Literal["starting", "running", "stopping"]
+
+MOST_TOPICS = 100
+"""Topics that have numbers of their own; a stream can have any number of subjects that no topic is for."""
+
+OTHER = "other"
+"""Under which all further topics are counted."""
+
+_MOST_SUBJECTS = 20
+
+
+class Observer:
+    """Looks at the parts of one service.
+
+    Args:
+        settings: what names the stream and the spool.
+        source: where publications come from.
+        pipeline: what decodes them.
+        sink: where they go.
+        spooler: what keeps them on disk; None without a spool.
+        drops: what was dropped.
+        guard: the watchdog.
+
+    Attributes:
+        phase: of the run.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        source: Source,
+        pipeline: Pipeline,
+        sink: Sink,
+        spooler: Spooler | None,
+        drops: Drops,
+        guard: Guard,
+    ) -> None:
+        self._settings = settings
+        self._source = source
+        self._pipeline = pipeline
+        self._sink = sink
+        self._spooler = spooler
+        self._drops = drops
+        self._guard = guard
+        self._started = time.monotonic()
+        self.phase: Phase = "starting"
+
+    def facts(self) -> Facts:
+        """Look now."""
+        pipeline, account = self._pipeline, self._pipeline.account
+        received = sum(account.received.values())
+        worked = received - account.dropped - account.returned - pipeline.waiting
+        most = sorted(self._drops.counts.items(), key=lambda item: -item[1])[:_MOST_SUBJECTS]
+        return Facts(
+            version=__version__,
+            time=time.time(),
+            uptime=time.monotonic() - self._started,
+            phase=self.phase,
+            topics=topics(account, [topic.topic for topic in self._settings.topics]),
+            decoded=worked - account.undecodable,
+            returned=account.returned,
+            replaced_bytes=account.replaced_bytes,
+            dropped_subjects=dict(most),
+            buffer_bytes=pipeline.held_bytes,
+            buffer_limit=self._settings.batch.buffer_bytes,
+            buffer_records=account.in_memory,
+            nats=self._nats(),
+            stream=self._stream(),
+            shipper=self._shipper(),
+            spool=self._spool(),
+            watchdog=WatchdogFacts(looked_ago=self._guard.looked_ago, still=self._guard.still),
+        )
+
+    def _nats(self) -> NatsFacts:
+        source, link = self._source, self._source.link
+        return NatsFacts(
+            connected=link.connected,
+            subscribed=source.connected,
+            denied=link.denied,
+            server=link.client.server,
+            reason=link.trouble,
+            reconnects=link.client.stats["reconnects"],
+            answers=source.acknowledged,
+            answers_failed=source.unacknowledged,
+        )
+
+    def _stream(self) -> StreamFacts | None:
+        source, jetstream = self._source, self._settings.jetstream
+        if not jetstream.stream:
+            return None
+        return StreamFacts(
+            stream=jetstream.stream,
+            durable=jetstream.durable,
+            pending=source.pending,
+            unsettled=source.unsettled,
+            redelivered=source.redelivered,
+        )
+
+    def _shipper(self) -> ShipperFacts:
+        sink, stats = self._sink, self._sink.stats
+        return ShipperFacts(
+            connected=stats.connected,
+            server=stats.server,
+            reason=stats.reason,
+            stalled=stats.stalled,
+            oldest=self._pipeline.oldest,
+            pending_chunks=sink.pending_chunks,
+            pending_records=sink.pending,
+            connections=stats.connections,
+            failures=stats.failures,
+            chunks_sent=stats.chunks_sent,
+            chunks_sent_again=stats.chunks_resent,
+            chunks_acknowledged=stats.chunks_acknowledged,
+            records_acknowledged=stats.records_acknowledged,
+            bytes_sent=stats.bytes_sent,
+            acknowledged_at=self._pipeline.delivered_at,
+            acknowledgement=_times(stats.acknowledgement),
+            end_to_end=_times(self._pipeline.end_to_end),
+        )
+
+    def _spool(self) -> SpoolFacts | None:
+        if self._spooler is None:
+            return None
+        account, settings = self._pipeline.account, self._settings.spool
+        return SpoolFacts(
+            mode=settings.mode,
+            bytes=self._spooler.disk_bytes,
+            max_bytes=settings.max_bytes,
+            chunks=self._spooler.chunks_on_disk,
+            records=account.spooled,
+            recovered=account.recovered,
+            lost=account.lost,
+            trouble=self._spooler.trouble,
+        )
+
+
+def topics(account: Account, expected: Iterable[str] = ()) -> dict[str, TopicFacts]:
+    """Return what is known of each topic; of those after the first `MOST_TOPICS`, the sums as `OTHER`.
+
+    Args:
+        account: the counts.
+        expected: topics that have numbers, if only 0, before there is a publication.
+    """
+    # A dict keeps its order: a topic that has numbers of its own keeps them.
+    names = dict.fromkeys([*expected, *account.received])
+    found: dict[str, TopicFacts] = {}
+    for at, topic in enumerate(names):
+        name = topic if at < MOST_TOPICS else OTHER
+        so_far = found.get(name, TopicFacts())
+        found[name] = TopicFacts(
+            received=so_far.received + account.received.get(topic, 0),
+            bytes=so_far.bytes + account.received_bytes.get(topic, 0),
+            undecodable=so_far.undecodable + account.undecodable_by_topic.get(topic, 0),
+            dropped=so_far.dropped + account.dropped_by_topic.get(topic, 0),
+        )
+    return found
+
+
+def _times(histogram: Histogram) -> Times:
+    return Times(histogram.buckets(), histogram.total)

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+
+from nats_fluent import health
+from nats_fluent.facts import Facts, NatsFacts, ShipperFacts, SpoolFacts, StreamFacts, WatchdogFacts
+
+UP = NatsFacts(connected=True, subscribed=True, server="nats:4222")
+TAKES = ShipperFacts(connected=True, server="forward://shipper:24224")
+STREAM = StreamFacts(stream="S", durable="d")
+
+
+def facts(**changes):
+    return Facts(**({"nats": UP, "shipper": TAKES} | changes))
+
+
+def why(found):
+    return {name: part.why for name, part in found.parts.items() if not part.ok}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"stream": STREAM}, {"spool": SpoolFacts(mode="always")}],
+    ids=["plain", "stream", "spool"],
+)
+def test_with_all_as_it_should_be_it_is_ready(changes):
+    found = health.ready(facts(**changes))
+    assert found.ok
+    assert why(found) == {}
+    assert ("spool" in found.parts) == ("spool" in changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reasons"),
+    [
+        ({"phase": "starting"}, {"program": "it is starting"}),
+        ({"phase": "stopping"}, {"program": "it is stopping"}),
+        ({"nats": NatsFacts()}, {"nats": "not connected: no attempt has ended yet"}),
+        ({"nats": NatsFacts(reason="refused")}, {"nats": "not connected: refused"}),
+        ({"nats": NatsFacts(connected=True)}, {"nats": "connected, and not subscribed yet"}),
+        (
+            {"nats": NatsFacts(connected=True), "stream": STREAM},
+            {"nats": "connected, and waiting for JetStream"},
+        ),
+        (
+            {"nats": NatsFacts(connected=True, subscribed=True, denied=["a", "b.>"])},
+            {"nats": "the server denies a, b.>"},
+        ),
+        ({"shipper": ShipperFacts()}, {"log shipper": "not connected: no attempt has ended yet"}),
+        ({"shipper": ShipperFacts(reason="gone")}, {"log shipper": "not connected: gone"}),
+        (
+            {"shipper": ShipperFacts(connected=True, stalled=5.2, pending_chunks=3)},
+            {"log shipper": "connected, and nothing was acknowledged for 5 s; chunks that wait: 3"},
+        ),
+        (
+            {"spool": SpoolFacts(mode="always", trouble="No space left on device")},
+            {"spool": "it takes no chunks: No space left on device"},
+        ),
+        (
+            {"nats": NatsFacts(), "shipper": ShipperFacts(), "phase": "stopping"},
+            {
+                "program": "it is stopping",
+                "nats": "not connected: no attempt has ended yet",
+                "log shipper": "not connected: no attempt has ended yet",
+            },
+        ),
+    ],
+)
+def test_each_part_that_keeps_data_from_flowing_is_named(changes, reasons):
+    found = health.ready(facts(**changes))
+    assert not found.ok
+    assert why(found) == reasons
+
+
+@pytest.mark.parametrize("stalled", [0.0, 4.9, health.STALLED])
+def test_a_log_shipper_has_some_time_to_answer(stalled):
+    assert health.ready(facts(shipper=ShipperFacts(connected=True, stalled=stalled))).ok
+
+
+@pytest.mark.parametrize("ago", [None, 0.0, health.LOOKS])
+def test_a_program_that_moves_is_live_whatever_is_broken_around_it(ago):
+    broken = Facts(spool=SpoolFacts(mode="always", trouble="full"), watchdog=WatchdogFacts(looked_ago=ago))
+    assert not health.ready(broken).ok
+    assert health.live(broken).ok
+
+
+def test_a_watchdog_that_does_not_look_is_not_live():
+    found = health.live(facts(watchdog=WatchdogFacts(looked_ago=16.0)))
+    assert not found.ok
+    assert why(found) == {"watchdog": "it has not looked for 16 s"}
