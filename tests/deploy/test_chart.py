@@ -11,10 +11,10 @@ import pytest
 import yaml
 from deploy import pods, reference
 
-import nats_fluent
-
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
+VERSION = re.search(r"^PROJECT_VERSION \?= (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+"""What `make image` calls the image."""
 KUBES = ["1.25.0", "1.29.0", "1.34.0"]
 OPERATORS = {"PodMonitor", "PrometheusRule", "ScaledObject"}
 """Kinds that are not Kubernetes' own."""
@@ -78,7 +78,7 @@ def test_the_link_to_conf_is_one():
 
 @pytest.mark.parametrize("name", ["stdout", "everything", "fluentd-kafka"])
 def test_a_packed_chart_renders_the_same(tmp_path, name):
-    archive = helm.find().package(pods.CHART, tmp_path, version=nats_fluent.__version__)
+    archive = helm.find().package(pods.CHART, tmp_path, version=VERSION)
     values = yaml.safe_load(pods.CI[name].read_text())
     assert helm.documents(helm.find().render(archive, values)) == list(pods.ci(name))
 
@@ -105,7 +105,7 @@ def test_every_value_that_needs_it_is_described():
 
 def test_versions_and_images_are_those_of_the_rest():
     chart = yaml.safe_load((pods.CHART / "Chart.yaml").read_text())
-    assert chart["version"] == chart["appVersion"] == nats_fluent.__version__
+    assert chart["version"] == chart["appVersion"] == VERSION
     values = yaml.safe_load((pods.CHART / "values.yaml").read_text())
     images = {one: "{repository}:{tag}".format(**values[one]["image"]) for one in ("fluentBit", "fluentd")}
     compose = (ROOT / "docker-compose.yml").read_text()
@@ -281,10 +281,7 @@ def test_no_password_is_in_the_environment_or_in_a_configmap():
 def test_the_original_s_values_do_what_they_did():
     documents = pods.ci("original")
     spec = pods.pod(documents)
-    assert (
-        pods.container(documents, "consumer")["image"]
-        == f"docker.io/aporeto/kafka-exporter:{nats_fluent.__version__}"
-    )
+    assert pods.container(documents, "consumer")["image"] == f"docker.io/aporeto/kafka-exporter:{VERSION}"
     assert pods.container(documents, "fluent-bit")["image"] == "docker.io/fluent/fluent-bit:5.1.1"
     assert spec["imagePullSecrets"] == [{"name": "registry"}, {"name": "another"}]
     (term,) = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][
@@ -303,7 +300,7 @@ def test_an_upgrade_says_nothing_that_the_cluster_would_refuse():
             "app.kubernetes.io/instance": "kafka-exporter",
         }
     }
-    assert nats_fluent.__version__ not in yaml.safe_dump(spec["volumeClaimTemplates"])
+    assert VERSION not in yaml.safe_dump(spec["volumeClaimTemplates"])
 
 
 def test_names_are_those_that_users_of_charts_expect():

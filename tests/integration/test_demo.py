@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -52,16 +53,18 @@ class Demo:
     def said(self) -> str:
         return self.stderr.read_text("utf-8")
 
-    def left_running(self) -> list[str]:
-        """The command lines of what it started and did not end; each names the temporary directory."""
-        found = []
+    def processes(self) -> dict[int, str]:
+        """What it started and did not end: the command lines, by pid; each names the temporary directory."""
+        found = {}
         for path in Path("/proc").glob("[0-9]*/environ"):
-            try:
+            with contextlib.suppress(OSError):  # one that ends while it is looked at
                 if f"TMPDIR={self.directory}\0".encode() in path.read_bytes():
-                    found.append(path.with_name("cmdline").read_text())
-            except OSError:
-                continue
+                    found[int(path.parent.name)] = path.with_name("cmdline").read_text()
         return found
+
+    def left_running(self) -> list[str]:
+        """The command lines of what it started and did not end."""
+        return list(self.processes().values())
 
 
 def without_fluent_bit() -> str:
@@ -136,10 +139,7 @@ def test_a_fluent_bit_that_dies_is_a_failure(tmp_path: Path) -> None:
     demo = Demo(tmp_path, "--rate", "100", "--conf", str(CONF), path=f"{fluent_bit.parent}:/usr/bin:/bin")
     wait_until(lambda: len(demo.records) > 5, within=30, what="records")
     (child,) = [
-        int(path.parent.name)
-        for path in Path("/proc").glob("[0-9]*/comm")
-        if path.read_text() == "fluent-bit\n"
-        and f"TMPDIR={demo.directory}\0".encode() in path.with_name("environ").read_bytes()
+        pid for pid, line in demo.processes().items() if Path(line.split("\0")[0]).name == "fluent-bit"
     ]
     os.kill(child, 9)
     assert demo.wait() == 1
