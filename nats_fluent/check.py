@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+import logging
 import os
 import platform
 import socket
@@ -133,10 +135,23 @@ def run(loaded: Loaded, *, timeout: float | None) -> int:
         console.print(f"spool   {describe_spool(loaded.settings.spool)}", soft_wrap=True)
     if timeout is None:
         return 0
-    attempts = asyncio.run(try_servers(loaded.settings, timeout=timeout))
+    with _quiet_asyncio():
+        attempts = asyncio.run(try_servers(loaded.settings, timeout=timeout))
     for text in described(attempts):
         console.print(text, soft_wrap=True)
     return 0 if all(attempt.ok or attempt.spare for attempt in attempts) else 1
+
+
+@contextlib.contextmanager
+def _quiet_asyncio() -> Iterator[None]:
+    """Keep asyncio from warning, at the end of each TLS connection of nats-py's, of what that does not do there."""
+    logger = logging.getLogger("asyncio")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def described(attempts: Sequence[Attempt]) -> Iterator[str]:

@@ -224,10 +224,10 @@ class _Replay:
         self._queue: deque[Delivery] = deque()
         self._queued_bytes = 0
         self._wake = asyncio.Event()
-        to_stdout = settings.fluent.url[0].scheme == "stdout"
+        self._to_stdout = settings.fluent.url[0].scheme == "stdout"
         self._pipeline = Pipeline(
             settings.batch,
-            Recorder(settings.record, new_run_id(), levels=None if to_stdout else FORWARD_LEVELS),
+            Recorder(settings.record, new_run_id(), levels=None if self._to_stdout else FORWARD_LEVELS),
             new_chunk_id=new_chunk_id,
             dropped=lambda _: None,  # what is in a stream is given back, never dropped
         )
@@ -295,7 +295,8 @@ class _Replay:
             _Speed(),
             TimeRemainingColumn(),
         )
-        terminal = self._console.is_terminal
+        # Records that go to the same terminal would be mixed with it.
+        terminal = self._console.is_terminal and not (self._to_stdout and sys.stdout.isatty())
         with Progress(
             *columns, console=self._console, disable=not terminal, redirect_stdout=False
         ) as progress:

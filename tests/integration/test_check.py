@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
 
 import pytest
-from commands import pub
+from commands import COMMAND, ENVIRON, pub
 from forward_server import ForwardServer, Shipper, close, garbage, silence
 from programs import FluentBit, NatsServer, free_port, started
 from taking import Certificates, publish_raw, taking
@@ -340,3 +341,21 @@ def test_a_spool_that_cannot_be_used(tmp_path, certificates):
         check.verify_files(settings)
     assert [problem.partition(":")[0] for problem in caught.value.problems][-1] == "spool.dir"
     assert len(caught.value.problems) == 2
+
+
+def test_the_command_says_nothing_beside_the_steps(tmp_path, certificates):
+    with started(NatsServer(tmp_path, certificates.server_config())) as server:
+        done = subprocess.run(
+            [*COMMAND, "check", "--connect"],
+            check=False,
+            capture_output=True,
+            env=ENVIRON
+            | {
+                "NATS_FLUENT_NATS_SERVERS": server.url,
+                "NATS_FLUENT_NATS_CA_FILE": str(certificates.ca_file),
+            },
+            timeout=30,
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
+    said = [line.split()[0] for line in done.stdout.decode().splitlines()[-6:]]
+    assert said == ["ok", "resolve:", "connect:", "TLS:", "login:", "ok"]

@@ -114,7 +114,10 @@ async def test_what_comes_meanwhile_is_not_replayed(server):
     async with operating(server) as ops:
         await filled(ops, durable=False)
         with in_terminal(
-            "replay", "--from-sequence", "1", "--rate", "30", columns=100, **environ(server)
+            *("replay", "--from-sequence", "1", "--rate", "30"),
+            columns=100,
+            stderr=False,
+            **environ(server),
         ) as terminal:
             terminal.wait_for('"sequence":5,')
             await ops.publish("events.a", b"new", b"newer")
