@@ -167,7 +167,7 @@ def decode(
 def tail(
     subjects: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SUBJECT]...", help="By default those of the topics.", show_default=False),
+        typer.Argument(metavar="SUBJECT", help="By default those of the topics.", show_default=False),
     ] = None,
     *,
     config: Config = None,

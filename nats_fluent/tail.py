@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import sys
 import threading
 import time
@@ -47,6 +48,7 @@ SLICE = 256
 TELL_EVERY = 1.0
 """Seconds between two lines about what was dropped, at least."""
 
+_TIME = re.compile(r"[0-9-]{10}T([0-9:]{8})(?:\.([0-9]+))?Z", re.ASCII)
 _OPERATIONS = {"create": "green", "update": "yellow", "delete": "red"}
 
 
@@ -95,13 +97,18 @@ def topics_for(subjects: Sequence[str], settings: Settings) -> tuple[Topic, ...]
     return tuple(Topic(subject, subject) for subject in found)
 
 
-def line(record: dict[str, Any]) -> Text:
-    """Return the record as one line: time, topic, operation, identity, namespace, key and content.
+def line(record: dict[str, Any], *, short: bool = False) -> Text:
+    """Return the record as one line: time, topic, operation, identity, namespace and content.
+
+    With `short`, of the time only what differs from one line to the next: hours to milliseconds, UTC.
 
     What is in it came over the network: a character that a terminal would act on stands there as its escape.
     """
     text = Text()
-    text.append(printable(record["timestamp"]), "dim")
+    timestamp = printable(record["timestamp"])
+    if short and (time_of_day := _TIME.fullmatch(timestamp)):
+        timestamp = f"{time_of_day[1]}.{(time_of_day[2] or '')[:3]:0<3}"
+    text.append(timestamp, "dim")
     text.append(f" {printable(record['topic'])}", "bold")
     if "error" in record:
         text.append(f" undecodable, {record['size']} bytes: {printable(record['error'])}", "red")
@@ -145,7 +152,7 @@ def for_people(console: Console) -> Callable[[Iterable[dict[str, Any]]], bytes]:
             return "".join(f"{line(record).plain}\n" for record in records).encode("utf-8", "replace")
         with console.capture() as captured:
             for record in records:
-                text = line(record)
+                text = line(record, short=True)
                 text.truncate(console.width, overflow="ellipsis")
                 console.print(text, no_wrap=True, overflow="ignore", crop=False)
         return captured.get().encode("utf-8", "replace")

@@ -101,7 +101,7 @@ def test_lines_are_cut_to_the_width_of_a_terminal(width):
     first, second = shown.splitlines()
     assert cell_len(first) <= width
     assert first.endswith("\u2026")
-    assert second.endswith("\u2026") == (width < len(tail.line(RECORD).plain))
+    assert second.endswith("\u2026") == (width < len(tail.line(RECORD, short=True).plain))
 
 
 def test_lines_are_whole_where_there_is_no_terminal():
@@ -157,3 +157,19 @@ def test_records_carry_the_topic_of_the_settings():
     for subject in ("flows.eu", "other.eu", "other.us"):
         one._receive(Delivery(">", subject, b"x"))
     assert [record["topic"] for record in one._records()] == ["flows", "other.eu"]
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "short"),
+    [
+        ("2026-01-02T03:04:05.678901234Z", "03:04:05.678"),
+        ("2026-01-02T03:04:05.6Z", "03:04:05.600"),
+        ("2026-01-02T03:04:05Z", "03:04:05.000"),
+        ("2026-01-02T03:04:05+02:00", "2026-01-02T03:04:05+02:00"),
+        ("yesterday", "yesterday"),
+    ],
+)
+def test_the_time_is_short_where_it_can_be(timestamp, short):
+    record = {"topic": "t", "timestamp": timestamp, "content": {}}
+    assert tail.line(record, short=True).plain == f"{short} t {{}}"
+    assert tail.line(record).plain == f"{timestamp} t {{}}"
