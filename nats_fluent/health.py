@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from nats_fluent.facts import Facts, NatsFacts, ShipperFacts
+    from nats_fluent.facts import Facts, ShipperFacts
 
 STALLED = 5.0
 """Seconds without an acknowledgement while chunks wait, after which the log shipper is not ready. A paused Fluent Bit
@@ -46,7 +46,7 @@ def ready(facts: Facts) -> Health:
     """Return whether data flows, or would if some came."""
     reasons = {
         "program": "" if facts.phase == "running" else f"it is {facts.phase}",
-        "nats": _nats(facts.nats, stream=facts.stream is not None),
+        "nats": _nats(facts),
         "log shipper": _shipper(facts.shipper),
     }
     if facts.spool is not None:
@@ -60,13 +60,15 @@ def _health(reasons: dict[str, str]) -> Health:
     return Health(all(part.ok for part in parts.values()), parts)
 
 
-def _nats(nats: NatsFacts, *, stream: bool) -> str:
+def _nats(facts: Facts) -> str:
+    nats = facts.nats
     if not nats.connected:
         return f"not connected: {nats.reason or 'no attempt has ended yet'}"
     if nats.denied:
         return f"the server denies {', '.join(nats.denied)}"
-    if not nats.subscribed:
-        return "connected, and waiting for JetStream" if stream else "connected, and not subscribed yet"
+    if not nats.subscribed and facts.phase != "stopping":  # which ends the subscriptions first
+        waiting = facts.stream is not None
+        return "connected, and waiting for JetStream" if waiting else "connected, and not subscribed yet"
     return ""
 
 

@@ -35,6 +35,7 @@ def test_with_all_as_it_should_be_it_is_ready(changes):
     [
         ({"phase": "starting"}, {"program": "it is starting"}),
         ({"phase": "stopping"}, {"program": "it is stopping"}),
+        ({"phase": "stopping", "nats": NatsFacts(connected=True)}, {"program": "it is stopping"}),
         ({"nats": NatsFacts()}, {"nats": "not connected: no attempt has ended yet"}),
         ({"nats": NatsFacts(reason="refused")}, {"nats": "not connected: refused"}),
         ({"nats": NatsFacts(connected=True)}, {"nats": "connected, and not subscribed yet"}),
