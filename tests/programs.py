@@ -32,6 +32,7 @@ HOW_TO_GET = {
     "docker-compose": "install Docker with its compose plugin, or `docker-compose` on PATH, 2.20 or newer",
     "chromium": "install Chromium so that `chromium` is on PATH",
     "chromedriver": "install Chromium's own driver (Debian: chromium-driver) so that `chromedriver` is on PATH",
+    "promtool": "install Prometheus so that `promtool` is on PATH",
     "node": "install Node.js so that `node` is on PATH",
     "npm": "install Node.js with npm",
 }
