@@ -89,11 +89,6 @@ class Pipeline:
         return self._budget - self.held_bytes
 
     @property
-    def budget(self) -> int:
-        """Bytes of the budget for what is received."""
-        return self._budget
-
-    @property
     def oldest(self) -> float | None:
         """Seconds for which the oldest chunk in memory has been there; None without one."""
         for since in self._chunks.values():

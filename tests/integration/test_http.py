@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
+import asyncio
 import json
 import os
 import re
@@ -14,74 +14,13 @@ import time
 
 import pytest
 from building import publication
-from commands import COMMAND, ENVIRON, MonitoredNats, Running, pub
+from commands import COMMAND, ENVIRON, MonitoredNats, pub
 from programs import free_port, started, wait_until
-from prometheus_client.parser import text_string_to_metric_families
-from taking import publish_raw
+from streams import STREAM, Streams, StreamServer
+from taking import publish_raw, publisher
+from watching import HEALED, Watched
 
 TOPIC = "squall-events"
-SOON = 10.0
-"""Seconds within which a part that is broken is to be named."""
-
-HEALED = 60.0
-"""Seconds within which one that is back is: up to 30 of them lie between two attempts to reach a log shipper."""
-
-
-class Watched(Running):
-    """`nats-fluent run` with its endpoint."""
-
-    def __init__(self, directory, nats, **environ):
-        self.http = free_port()
-        super().__init__(directory, nats, **({"NATS_FLUENT_HTTP_LISTEN": f"127.0.0.1:{self.http}"} | environ))
-
-    def ask(self, path, *, method="GET", **headers):
-        """Return status, headers and body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=5)
-        try:
-            connection.request(method, path, headers={k.replace("_", "-"): v for k, v in headers.items()})
-            answer = connection.getresponse()
-            return answer.status, answer.headers, answer.read()
-        finally:
-            connection.close()
-
-    def why(self):
-        """What /readyz names; nothing when it says 200."""
-        status, _, body = self.ask("/readyz")
-        found = json.loads(body)
-        assert (status == 200) == found["ok"] == all(part["ok"] for part in found["parts"].values())
-        return {name: part["why"] for name, part in found["parts"].items() if not part["ok"]}
-
-    def wait_up(self):
-        def up():
-            assert self.running(), self.stderr.read_text()
-            try:
-                return not self.why()
-            except ConnectionRefusedError:
-                return False
-
-        wait_until(up, what="it is ready")
-
-    def wait_why(self, *names):
-        """Return the reasons once exactly these parts are named; that it lives is held at each moment."""
-
-        def named():
-            assert self.ask("/livez")[0] == 200
-            return set(self.why()) == set(names)
-
-        within = SOON if names else HEALED
-        wait_until(named, within=within, what=f"/readyz names {names or 'nothing'} and no other")
-        return self.why()
-
-    def samples(self):
-        text = self.ask("/metrics")[2].decode()
-        return {
-            (sample.name, *sorted(sample.labels.items())): sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-        }
-
-    def facts(self):
-        return json.loads(self.ask("/status")[2])["facts"]
 
 
 @pytest.fixture
@@ -292,6 +231,43 @@ def test_what_is_dropped_is_counted_by_topic(tmp_path, nats):
         assert dropped + found["nats_fluent_buffer_records",] == 1000
         running.stop()
     assert running.log()[-1]["dropped"] == dropped
+
+
+async def test_the_lag_of_a_stream(tmp_path):
+    small = {
+        "NATS_FLUENT_JETSTREAM_STREAM": STREAM,
+        "NATS_FLUENT_JETSTREAM_MAX_ACK_PENDING": "100",
+        "NATS_FLUENT_FLUENT_URL": f"forward://127.0.0.1:{free_port()}",
+        "NATS_FLUENT_SHUTDOWN_TIMEOUT": "1ms",
+    }
+    server = StreamServer(tmp_path)
+    with started(server):
+        async with publisher(server) as client:
+            streams = Streams(client)
+            await streams.make(TOPIC)
+            await streams.publish(TOPIC, *[publication({"ID": "1"})] * 300)
+
+        def held():
+            with started(Watched(tmp_path, server, **small)) as running:
+                running.wait_why("log shipper")
+                wait_until(
+                    lambda: running.samples()["nats_fluent_jetstream_ack_pending",] == 100,
+                    what="as much is held as may be",
+                )
+                assert running.samples()["nats_fluent_jetstream_pending",] == 200
+                running.stop()
+
+        def again():
+            (tmp_path / "again").mkdir()
+            with started(Watched(tmp_path / "again", server, **small)) as running:
+                running.wait_why("log shipper")
+                wait_until(
+                    lambda: running.samples()["nats_fluent_jetstream_redelivered_total",] == 100,
+                    what="what was given back came again",
+                )
+
+        await asyncio.to_thread(held)
+        await asyncio.to_thread(again)
 
 
 # What is asked
