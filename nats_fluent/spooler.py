@@ -235,9 +235,10 @@ class Spooler:
     def _changed(self) -> None:
         """Send what may be sent, say what is to be said, and look for the next step."""
         now = self._clock()
+        blocked = self._backlog.blocked(now)  # what is sent unwritten for that reason does not wait any more
         for chunk in self._backlog.ready(now):
             self._submit(chunk)
-        if not self._full and self._backlog.blocked(now):
+        if not self._full and (blocked or self._backlog.blocked(now)):
             self._full = True
             self._log.warning(
                 "cannot spool: memory holds what it can, and then what comes is dropped",

@@ -76,7 +76,7 @@ class JetStreamSource(Source):
 
     Args:
         settings: the NATS connection.
-        topics: the names that the deliveries carry; and the subjects, where `jetstream` has none.
+        topics: the names that the deliveries carry, and the subjects, where `jetstream` has none.
         jetstream: stream and consumer.
         receive: as for every source.
         room: the bytes of memory that are free.
@@ -98,6 +98,9 @@ class JetStreamSource(Source):
     ) -> None:
         super().__init__(settings, topics, receive=receive, log=log)
         self._api = Api(self._connection.client, jetstream, self._topics)
+        # A topic is never made of the message's own subject: it may become a Kafka topic, and subjects have no end.
+        others = [(each, bare_subject(each) or jetstream.stream) for each in jetstream.filter_subjects]
+        self._kinds = (*self._topics, *others, (">", jetstream.stream))
         self._unsettled = Unsettled(jetstream.ack_wait)
         self._outgoing = Outgoing(2 * jetstream.max_ack_pending + SLICE)
         self._window = PullWindow(
@@ -244,9 +247,7 @@ class JetStreamSource(Source):
         if ask.max_bytes:
             request["max_bytes"] = ask.max_bytes
         subject = f"{self._api.prefix}.CONSUMER.MSG.NEXT.{self._api.where}"
-        with contextlib.suppress(
-            errors.OutboundBufferLimitError
-        ):  # the pull is given up when it stays silent
+        with contextlib.suppress(errors.OutboundBufferLimitError):  # a pull that stays silent is given up
             await self._connection.client.publish(
                 subject, msgspec.json.encode(request), reply=f"{inbox.prefix}.{ask.pull}"
             )
@@ -347,8 +348,7 @@ class JetStreamSource(Source):
         self._wake.set()
 
     def _name(self, subject: str) -> str:
-        name = next((topic for pattern, topic in self._topics if overlap(pattern, subject)), "")
-        name = name or bare_subject(subject)
+        name = next(topic for pattern, topic in self._kinds if overlap(pattern, subject))
         if len(self._names) >= NAMES:
             self._names.clear()
         self._names[subject] = name

@@ -90,6 +90,21 @@ async def test_a_header_a_name_and_an_empty_message(server: StreamServer) -> Non
         ]
 
 
+async def test_what_no_topic_matches_is_named_after_its_filter_or_the_stream(server: StreamServer) -> None:
+    async with operating(server) as ops:
+        await ops.make("events.>", "a.>", "b")
+        for filters, names in (
+            (("events.*.x", "a.>", "b"), ["events.x", "a", "b"]),
+            ((">",), ["EVENTS"] * 3),
+        ):
+            durable = f"durable-{len(filters)}"
+            async with pulling(server, "none", durable=durable, filter_subjects=filters) as taken:
+                for subject in ("events.1.x", "a.2", "b") if len(filters) > 1 else ():
+                    await ops.publish(subject, b"")
+                await taken.wait_for(3)
+            assert [each.topic for each in taken.deliveries] == names
+
+
 async def test_many_subjects_and_what_is_no_message_of_the_stream(
     server: StreamServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

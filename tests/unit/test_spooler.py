@@ -163,6 +163,17 @@ async def test_a_full_disk_is_said_once_and_its_end_too(tmp_path):
         assert (desk.account.in_memory, desk.account.spooled) == (2, 2)
 
 
+async def test_that_chunks_are_sent_unwritten_is_said(tmp_path):
+    async with Desk(tmp_path, mode="always") as desk:
+        desk.spool.write = fail(errno.ENOSPC)
+        for name in ("1", "2"):
+            desk.submit(name)
+            desk.steps()
+            desk.now += 2
+        assert desk.ids() == ["1", "2"]
+        assert desk.events() == ["cannot spool: memory holds what it can, and then what comes is dropped"]
+
+
 async def test_the_limit_is_named_when_it_is_the_reason(tmp_path):
     async with Desk(tmp_path, max_bytes=4096) as desk:
         desk.submit("1", "2")
