@@ -13,7 +13,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
-from nats_fluent import addresses, options
+from nats_fluent import addresses, agreement, options
 from nats_fluent.addresses import FluentUrl, Topic, overlap
 from nats_fluent.errors import SettingsError
 from nats_fluent.layering import Layers, build, catalogue
@@ -305,54 +305,6 @@ def _former_topics(environ: Mapping[str, str]) -> dict[str, tuple[str, object]]:
     return {"topics": (f"environment {', '.join(given)}", topics)}
 
 
-def _check_together(layers: Layers) -> None:
-    both = "one is there without the other; give both or neither"
-    for section in ("nats", "fluent"):
-        layers.check(f"{section}.user", f"{section}.password", wrong=_one_only, problem=both)
-        layers.check(f"{section}.cert_file", f"{section}.key_file", wrong=_one_only, problem=both)
-        layers.check(
-            f"{section}.key_password",
-            f"{section}.key_file",
-            wrong=lambda password, key: password is not None and key is None,
-            problem="a passphrase without a key; give the key_file",
-        )
-    layers.check(
-        "fluent.user",
-        "fluent.shared_key",
-        wrong=lambda user, key: user is not None and key is None,
-        problem="a user needs the shared key of the handshake; give it, or leave the user out",
-    )
-    # Forward cannot turn a plain connection into TLS; NATS can, so there a file alone asks for it.
-    for name in ("ca_file", "cert_file"):
-        layers.check(
-            f"fluent.{name}",
-            "fluent.url",
-            wrong=lambda path, urls: path is not None and not any(url.tls for url in urls),
-            problem="no address uses TLS, so records would go out in the clear; write forward+tls://",
-        )
-    layers.check(
-        "fluent.compress",
-        "fluent.mode",
-        wrong=lambda compress, mode: compress != "off" and mode != "packed",
-        problem="only packed chunks can be compressed; write mode packed or compress off",
-    )
-    layers.check(
-        "spool.mode",
-        "spool.dir",
-        wrong=lambda mode, directory: (mode == "off") != (directory == ""),
-        problem="one is there without the other; give a directory, and the mode overflow or always",
-    )
-    layers.check(
-        "spool.mode",
-        "jetstream.stream",
-        wrong=lambda mode, stream: mode != "off" and stream != "",
-        problem="the stream keeps what is not acknowledged; leave the spool out",
-    )
-    larger = "the first is larger than the second; make it smaller, or the second larger"
-    for small, large in (("record.max_bytes", "batch.max_bytes"), ("batch.max_bytes", "batch.buffer_bytes")):
-        layers.check(small, large, wrong=lambda one, other: one > other, problem=larger)
-
-
 def _warnings(settings: Settings, layers: Layers) -> Iterator[str]:
     former = [*(alias for option in CATALOGUE for alias in option.aliases), *FORMER_TOPICS]
     for name in layers.unknown_names(FORMER, former):
@@ -378,10 +330,6 @@ def _warnings(settings: Settings, layers: Layers) -> Iterator[str]:
             yield f"topics ({layers.origins['topics']}): what matches both {one} and {other} is sent twice."
 
 
-def _one_only(one: object, other: object) -> bool:
-    return (one is None) != (other is None)
-
-
 def load(*, flags: Mapping[str, object], environ: Mapping[str, str], file: Path | None) -> Loaded:
     """Read every setting; nothing is read but the arguments and the files that they name.
 
@@ -400,7 +348,7 @@ def load(*, flags: Mapping[str, object], environ: Mapping[str, str], file: Path 
     names = [*(option.env for option in CATALOGUE), *_OTHER_NAMES]
     for name in layers.unknown_names(PREFIX, names):
         layers.refuse(f"environment {name} is not a setting{nearest(name, names) or '; leave it out'}")
-    _check_together(layers)
+    agreement.check(layers)
     if layers.problems:
         raise SettingsError(*layers.problems)
     settings: Settings = build(Settings, layers.values)

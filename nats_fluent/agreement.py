@@ -1,0 +1,61 @@
+"""Which settings go together: what no setting can say of itself alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nats_fluent.layering import Layers
+
+
+def check(layers: Layers) -> None:
+    """Note what is wrong with values that are each right."""
+    both = "one is there without the other; give both or neither"
+    for section in ("nats", "fluent"):
+        layers.check(f"{section}.user", f"{section}.password", wrong=_one_only, problem=both)
+        layers.check(f"{section}.cert_file", f"{section}.key_file", wrong=_one_only, problem=both)
+        layers.check(
+            f"{section}.key_password",
+            f"{section}.key_file",
+            wrong=lambda password, key: password is not None and key is None,
+            problem="a passphrase without a key; give the key_file",
+        )
+    layers.check(
+        "fluent.user",
+        "fluent.shared_key",
+        wrong=lambda user, key: user is not None and key is None,
+        problem="a user needs the shared key of the handshake; give it, or leave the user out",
+    )
+    # Forward cannot turn a plain connection into TLS; NATS can, so there a file alone asks for it.
+    for name in ("ca_file", "cert_file"):
+        layers.check(
+            f"fluent.{name}",
+            "fluent.url",
+            wrong=lambda path, urls: path is not None and not any(url.tls for url in urls),
+            problem="no address uses TLS, so records would go out in the clear; write forward+tls://",
+        )
+    layers.check(
+        "fluent.compress",
+        "fluent.mode",
+        wrong=lambda compress, mode: compress != "off" and mode != "packed",
+        problem="only packed chunks can be compressed; write mode packed or compress off",
+    )
+    layers.check(
+        "spool.mode",
+        "spool.dir",
+        wrong=lambda mode, directory: (mode == "off") != (directory == ""),
+        problem="one is there without the other; give a directory, and the mode overflow or always",
+    )
+    layers.check(
+        "spool.mode",
+        "jetstream.stream",
+        wrong=lambda mode, stream: mode != "off" and stream != "",
+        problem="the stream keeps what is not acknowledged; leave the spool out",
+    )
+    larger = "the first is larger than the second; make it smaller, or the second larger"
+    for small, large in (("record.max_bytes", "batch.max_bytes"), ("batch.max_bytes", "batch.buffer_bytes")):
+        layers.check(small, large, wrong=lambda one, other: one > other, problem=larger)
+
+
+def _one_only(one: object, other: object) -> bool:
+    return (one is None) != (other is None)
