@@ -11,6 +11,7 @@ from programs import NatsServer
 from taking import Taking, publisher, settings_for, until
 
 from nats_fluent.addresses import Topic
+from nats_fluent.delivery import Outcome
 from nats_fluent.settings import JetStreamSettings
 from nats_fluent.source.jetstream import JetStreamSource
 
@@ -147,3 +148,13 @@ async def pulling(
         yield taken
     finally:
         await taken.source.close()
+
+
+def payloads(number: int, *, size: int = 0) -> list[bytes]:
+    """So many, each its number and then `size` bytes."""
+    return [b"%d" % n + b"x" * size for n in range(number)]
+
+
+def deliver(delivery: Delivery) -> None:
+    """Settle it as if the log shipper had it."""
+    delivery.settle(Outcome.DELIVERED)
