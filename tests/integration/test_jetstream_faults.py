@@ -108,9 +108,8 @@ async def test_a_connection_that_is_cut_is_pulled_on_again(server: StreamServer)
             for number in range(1, 4):
                 await ops.publish("events.a", b"x")
                 await taken.wait_for(number)
-                await ops.settled(
-                    number
-                )  # or it may be lost with the connection, and is given again after ack_wait
+                # Else the acknowledgement may be lost with the connection, and is given again after ack_wait.
+                await ops.settled(number)
                 taken.source._connection.client._transport._io_writer.transport.abort()
                 await taken.wait_log("connected to NATS", number + 1)
             await ops.publish("events.a", b"x")
