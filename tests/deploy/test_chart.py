@@ -281,8 +281,10 @@ def test_no_password_is_in_the_environment_or_in_a_configmap():
 def test_the_original_s_values_do_what_they_did():
     documents = pods.ci("original")
     spec = pods.pod(documents)
-    assert pods.container(documents, "consumer")["image"] == f"docker.io/aporeto/kafka-exporter:{VERSION}"
-    assert pods.container(documents, "fluent-bit")["image"] == "docker.io/fluent/fluent-bit:5.1.1"
+    assert (
+        pods.container(documents, "consumer")["image"] == f"registry.example/aporeto/kafka-exporter:{VERSION}"
+    )
+    assert pods.container(documents, "fluent-bit")["image"] == "fluent/fluent-bit:5.1.1"
     assert spec["imagePullSecrets"] == [{"name": "registry"}, {"name": "another"}]
     (term,) = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][
         "nodeSelectorTerms"
