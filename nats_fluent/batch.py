@@ -98,10 +98,11 @@ class Batcher:
 
     def expire(self, now: float) -> None:
         """Move what has been open for as long as it may linger to `ready`."""
-        limit = now - self._linger
         while self._open:
             tag, oldest = next(iter(self._open.items()))
-            if oldest.opened > limit:
+            if (
+                oldest.opened + self._linger > now
+            ):  # summed as in `deadline`: a difference may round otherwise
                 return
             self._close(tag)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nats_fluent.batch import MAX_OPEN_TAGS, Batcher
@@ -151,6 +151,7 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.integers(1, 5), st.integers(1, 20), st.sampled_from([0.0, 0.5, 1.0]))
+@example([("b", 0, 9.909658238518803e-199), ("a", 0, 0.5), "expire"], 2, 4, 0.5)
 def test_nothing_is_lost_and_limits_hold(steps, max_records, max_bytes, linger):
     batch = batcher(max_records=max_records, max_bytes=max_bytes, linger=linger)
     now, added = 0.0, []
