@@ -188,7 +188,7 @@ def soak(mode: str, seconds: float, rate: float) -> tuple[list[Sample], dict[str
             while (since := time.monotonic() - began) < seconds and rig.consumer.poll() is None:
                 # What was published is read first: what arrives meanwhile makes the distance no larger.
                 samples.append(Sample(since, rig.rss(), load.published, rig.arrived()))
-                time.sleep(1)
+                time.sleep(1)  # between two samples
             load.stopping.set()
             load.join()
             deadline = time.monotonic() + 60

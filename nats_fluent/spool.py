@@ -219,7 +219,9 @@ class Spool:
                         f"spool.dir: {self.directory} is in use by another process (pid {holder}); "
                         "give each a directory of its own"
                     ) from error
-                time.sleep(LOCK_WITHIN / 20)
+                time.sleep(
+                    LOCK_WITHIN / 20
+                )  # flock() would wait for ever; this runs in the spool's own thread
             else:
                 break
         with contextlib.suppress(OSError):  # a full disk; the number is for people only

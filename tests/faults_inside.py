@@ -139,7 +139,7 @@ work = Pipeline._work
 
 def blocked(self, *now):
     while stuck():
-        time.sleep(0.01)
+        time.sleep(0.01)  # the fault: the event loop stands still
     work(self, *now)
 
 Pipeline._work = blocked
