@@ -10,7 +10,7 @@ from nats_fluent.delivery import Chunk, Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nats_fluent import settings
+    from nats_fluent import sections
     from nats_fluent.delivery import Settle
 
 MAX_OPEN_TAGS = 64
@@ -39,7 +39,7 @@ class Batcher:
         new_id: makes a chunk id that was never made before.
     """
 
-    def __init__(self, settings: settings.BatchSettings, new_id: Callable[[], str]) -> None:
+    def __init__(self, settings: sections.BatchSettings, new_id: Callable[[], str]) -> None:
         self._max_records = settings.max_records
         self._max_bytes = settings.max_bytes
         self._linger = settings.linger

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from nats_fluent.addresses import FluentUrl
-    from nats_fluent.settings import FluentSettings, Loaded, NatsSettings, Settings, SpoolSettings
+    from nats_fluent.sections import FluentSettings, NatsSettings, SpoolSettings
+    from nats_fluent.settings import Loaded, Settings
     from nats_fluent.source.client import Client
     from nats_fluent.source.connect import Reached, Unusable
 

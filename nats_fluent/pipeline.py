@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from nats_fluent.delivery import Delivery
     from nats_fluent.record import Recorder
-    from nats_fluent.settings import BatchSettings
+    from nats_fluent.sections import BatchSettings
 
 DELIVERY_BYTES = 256
 """What a waiting delivery costs besides its payload: 167 bytes without a reply subject, 254 with one (tracemalloc,

@@ -11,7 +11,7 @@ from nats_fluent import plain, publication
 from nats_fluent.errors import Undecodable
 
 if TYPE_CHECKING:
-    from nats_fluent import settings
+    from nats_fluent import sections
     from nats_fluent.delivery import Delivery
     from nats_fluent.publication import Content
 
@@ -80,7 +80,7 @@ class Recorder:
         levels: how deep content may be, what is deeper going out as its JSON text; None for as deep as it is.
     """
 
-    def __init__(self, settings: settings.RecordSettings, run_id: str, *, levels: int | None) -> None:
+    def __init__(self, settings: sections.RecordSettings, run_id: str, *, levels: int | None) -> None:
         self._levels = levels
         self._template = settings.tag
         self._undecodable_tag = undecodable_tag(settings.tag)

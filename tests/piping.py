@@ -13,7 +13,7 @@ from nats_fluent.delivery import Delivery, Outcome
 from nats_fluent.forward.codec import read_entries
 from nats_fluent.pipeline import Pipeline
 from nats_fluent.record import Recorder
-from nats_fluent.settings import BatchSettings, RecordSettings
+from nats_fluent.sections import BatchSettings, RecordSettings
 
 NEVER = 3600.0
 GOOD = publication({"ID": "1"})

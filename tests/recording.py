@@ -7,7 +7,7 @@ from judging import not_plain
 
 from nats_fluent.delivery import Delivery
 from nats_fluent.record import Recorder
-from nats_fluent.settings import RecordSettings
+from nats_fluent.sections import RecordSettings
 
 NOW = 1_700_000_000_123_456_789
 NOW_TEXT = "2023-11-14T22:13:20.123456789Z"

@@ -13,7 +13,7 @@ from nats_fluent.addresses import FluentUrl
 from nats_fluent.delivery import Chunk, Outcome
 from nats_fluent.errors import ServerUnavailable
 from nats_fluent.forward.codec import entry
-from nats_fluent.settings import FluentSettings
+from nats_fluent.sections import FluentSettings
 from nats_fluent.sink import ForwardSink
 
 ONE = FluentUrl("forward", "one", 24224)

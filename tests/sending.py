@@ -20,7 +20,7 @@ from nats_fluent.sink import ForwardSink
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
-    from nats_fluent.settings import FluentSettings
+    from nats_fluent.sections import FluentSettings
 
 TIME_NS = 1560375482268588123
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}

@@ -12,7 +12,7 @@ from taking import Taking, publisher, settings_for, until
 
 from nats_fluent.addresses import Topic
 from nats_fluent.delivery import Outcome
-from nats_fluent.settings import JetStreamSettings
+from nats_fluent.sections import JetStreamSettings
 from nats_fluent.source.jetstream import JetStreamSource
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 
 from nats_fluent.addresses import Topic
-from nats_fluent.settings import NatsSettings
+from nats_fluent.sections import NatsSettings
 from nats_fluent.source.core import CoreSource
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from nats_fluent.sink.stdout import StdoutSink
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-    from nats_fluent.settings import FluentSettings
+    from nats_fluent.sections import FluentSettings
 
 __all__ = ["ForwardSink", "OnSettled", "Sink", "SinkStats", "StdoutSink", "open_sink"]
 

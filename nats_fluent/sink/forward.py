@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from nats_fluent.addresses import FluentUrl
     from nats_fluent.delivery import Chunk
     from nats_fluent.forward.connection import Event
-    from nats_fluent.settings import FluentSettings
+    from nats_fluent.sections import FluentSettings
     from nats_fluent.sink.common import OnSettled
     from nats_fluent.sink.stream import Stream
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from nats_fluent.addresses import FluentUrl
     from nats_fluent.forward.codec import Buffers
-    from nats_fluent.settings import FluentSettings
+    from nats_fluent.sections import FluentSettings
 
 READ_SIZE = 64 * 1024
 """Bytes of one read; some 1,600 acknowledgements."""

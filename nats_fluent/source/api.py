@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
 
     from nats_fluent.addresses import Topic
-    from nats_fluent.settings import JetStreamSettings
+    from nats_fluent.sections import JetStreamSettings
     from nats_fluent.source.consumer import Config
 
 TIMEOUT = 5.0

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from nats_fluent.addresses import Topic
     from nats_fluent.delivery import Delivery
-    from nats_fluent.settings import NatsSettings
+    from nats_fluent.sections import NatsSettings
 
 ACK = b"ack"
 """What a publisher that asked for an acknowledgement waits for; any other answer is an error to it."""

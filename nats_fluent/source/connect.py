@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-    from nats_fluent.settings import NatsSettings
+    from nats_fluent.sections import NatsSettings
 
 RECONNECT_WAIT = 2.0
 """Seconds between two attempts at the same server."""

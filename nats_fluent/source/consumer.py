@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nats_fluent.addresses import Topic
-    from nats_fluent.settings import JetStreamSettings
+    from nats_fluent.sections import JetStreamSettings
 
 Config = dict[str, Any]
 

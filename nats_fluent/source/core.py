@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from nats_fluent.addresses import Topic
-    from nats_fluent.settings import NatsSettings
+    from nats_fluent.sections import NatsSettings
     from nats_fluent.source.parser import Taker
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from nats_fluent.addresses import Topic
-    from nats_fluent.settings import JetStreamSettings, NatsSettings
+    from nats_fluent.sections import JetStreamSettings, NatsSettings
     from nats_fluent.source.acks import Key
     from nats_fluent.source.parser import Taker
     from nats_fluent.source.pull import Ask

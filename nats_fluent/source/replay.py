@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from nats_fluent.addresses import Topic
     from nats_fluent.delivery import Delivery
-    from nats_fluent.settings import JetStreamSettings, NatsSettings, Settings
+    from nats_fluent.sections import JetStreamSettings, NatsSettings
+    from nats_fluent.settings import Settings
     from nats_fluent.source.consumer import Config, Floor
 
 INACTIVE = 300.0

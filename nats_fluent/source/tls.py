@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nats_fluent.options import Secret
-    from nats_fluent.settings import NatsSettings
+    from nats_fluent.sections import NatsSettings
 
 
 def tls_context(settings: NatsSettings) -> ssl.SSLContext | None:

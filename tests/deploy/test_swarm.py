@@ -15,7 +15,7 @@ import yaml
 from commands import COMMAND, ENVIRON
 from programs import FluentBit, find, free_port, started
 
-from nats_fluent.settings import ShutdownSettings
+from nats_fluent.sections import ShutdownSettings
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"

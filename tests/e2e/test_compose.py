@@ -20,7 +20,7 @@ from containers import IMAGES
 from programs import free_port, missing, started, wait_until
 
 from nats_fluent.samples import KINDS
-from nats_fluent.settings import ShutdownSettings
+from nats_fluent.sections import ShutdownSettings
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"

@@ -17,7 +17,8 @@ from nats_fluent.addresses import FluentUrl
 from nats_fluent.delivery import Chunk
 from nats_fluent.errors import SettingsError
 from nats_fluent.options import Secret
-from nats_fluent.settings import DEFAULT_TOPICS, FluentSettings, NatsSettings, Settings, SpoolSettings, load
+from nats_fluent.sections import FluentSettings, NatsSettings, SpoolSettings
+from nats_fluent.settings import DEFAULT_TOPICS, Settings, load
 from nats_fluent.spool import Spool
 
 

@@ -10,7 +10,8 @@ from streams import STREAM, StreamServer, operating
 
 from nats_fluent import check
 from nats_fluent.addresses import Topic
-from nats_fluent.settings import JetStreamSettings, NatsSettings, Settings
+from nats_fluent.sections import JetStreamSettings, NatsSettings
+from nats_fluent.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

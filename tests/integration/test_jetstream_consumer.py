@@ -13,7 +13,7 @@ from taking import until
 from nats_fluent.addresses import Topic
 from nats_fluent.delivery import Outcome
 from nats_fluent.errors import SourceError
-from nats_fluent.settings import JetStreamSettings
+from nats_fluent.sections import JetStreamSettings
 from nats_fluent.source import jetstream
 from nats_fluent.source.api import Api, NotYet
 from nats_fluent.source.consumer import Floor

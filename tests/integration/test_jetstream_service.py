@@ -17,14 +17,14 @@ from streams import STREAM, StreamServer, operating
 
 from nats_fluent.addresses import FluentUrl, Topic
 from nats_fluent.runtime import Service
-from nats_fluent.settings import (
+from nats_fluent.sections import (
     BatchSettings,
     FluentSettings,
     JetStreamSettings,
     NatsSettings,
-    Settings,
     ShutdownSettings,
 )
+from nats_fluent.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,8 @@ from taking import publish_raw, publisher
 
 from nats_fluent.addresses import FluentUrl, Topic
 from nats_fluent.runtime import Service
-from nats_fluent.settings import BatchSettings, FluentSettings, NatsSettings, Settings, ShutdownSettings
+from nats_fluent.sections import BatchSettings, FluentSettings, NatsSettings, ShutdownSettings
+from nats_fluent.settings import Settings
 
 ASKING = with_fields(responseMode=1)
 TOPICS = (Topic("a", "a"), Topic("b.>", "b"))

@@ -16,7 +16,7 @@ from nats_fluent.addresses import FluentUrl
 from nats_fluent.errors import ServerUnavailable
 from nats_fluent.forward import codec
 from nats_fluent.options import Secret
-from nats_fluent.settings import FluentSettings
+from nats_fluent.sections import FluentSettings
 from nats_fluent.sink.stream import dial
 
 

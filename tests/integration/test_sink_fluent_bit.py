@@ -16,7 +16,7 @@ from taking import Certificates
 
 from nats_fluent.addresses import FluentUrl
 from nats_fluent.options import Secret
-from nats_fluent.settings import FluentSettings
+from nats_fluent.sections import FluentSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

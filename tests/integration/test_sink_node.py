@@ -15,7 +15,7 @@ from sending import chunk_of, numbered, sending
 
 from nats_fluent.addresses import FluentUrl
 from nats_fluent.options import Secret
-from nats_fluent.settings import FluentSettings
+from nats_fluent.sections import FluentSettings
 
 LIBRARY = "@fluent-org/logger"
 VERSION = "1.0.10"

@@ -6,7 +6,8 @@ import pytest
 
 from nats_fluent.backlog import BLOCK, HEAD, RETRY, Backlog, Load, Remove, Stored, Write, footprint, reserve
 from nats_fluent.delivery import Chunk
-from nats_fluent.settings import Settings, SpoolSettings
+from nats_fluent.sections import SpoolSettings
+from nats_fluent.settings import Settings
 from nats_fluent.spooler import reserved
 
 ROOM = 1 << 30

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nats_fluent.batch import MAX_OPEN_TAGS, Batcher
 from nats_fluent.delivery import Outcome
-from nats_fluent.settings import BatchSettings
+from nats_fluent.sections import BatchSettings
 
 
 def batcher(*, max_records=3, max_bytes=100, linger=1.0):

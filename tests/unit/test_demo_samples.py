@@ -11,7 +11,8 @@ import pytest
 from nats_fluent.delivery import Delivery
 from nats_fluent.record import Recorder
 from nats_fluent.samples import KINDS, Sample, sample
-from nats_fluent.settings import DEFAULT_TOPICS, RecordSettings
+from nats_fluent.sections import RecordSettings
+from nats_fluent.settings import DEFAULT_TOPICS
 
 EXAMPLES = Path(__file__).parents[2] / "EXAMPLES.md"
 NOW = 1_767_225_600_123_456_789  # 2026-01-01T00:00:00.123456789Z

@@ -13,7 +13,8 @@ from nats_fluent import guard
 from nats_fluent.addresses import FluentUrl
 from nats_fluent.errors import RunFailed
 from nats_fluent.guard import Guard, Restartable, limits
-from nats_fluent.settings import FluentSettings, NatsSettings, Settings
+from nats_fluent.sections import FluentSettings, NatsSettings
+from nats_fluent.settings import Settings
 from nats_fluent.sink.forward import BACKOFF_MAX
 from nats_fluent.source.connect import RECONNECT_JITTER, RECONNECT_WAIT
 from nats_fluent.watchdog import Limit, Sign

@@ -14,7 +14,7 @@ from recording import ENFORCER, EVENT_NS, EVENT_TEXT, NOW, NOW_TEXT, fields_of, 
 from nats_fluent import plain
 from nats_fluent.delivery import Delivery
 from nats_fluent.record import FORWARD_LEVELS, OBJECT_IDENTITIES, Recorder, parse_headers, undecodable_tag
-from nats_fluent.settings import RecordSettings
+from nats_fluent.sections import RecordSettings
 
 # Events
 

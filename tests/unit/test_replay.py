@@ -5,7 +5,8 @@ import pytest
 from nats_fluent import replay
 from nats_fluent.errors import SettingsError
 from nats_fluent.replay import Pace, Wish, wish
-from nats_fluent.settings import JetStreamSettings, Settings
+from nats_fluent.sections import JetStreamSettings
+from nats_fluent.settings import Settings
 
 NOW = 1_767_323_045 * 10**9  # 2026-01-02T03:04:05Z
 

@@ -15,7 +15,8 @@ from judging import vectors
 from nats_fluent import runtime
 from nats_fluent.addresses import Topic
 from nats_fluent.runtime import Summary, decode_payload, new_chunk_id, new_run_id
-from nats_fluent.settings import RecordSettings, Settings
+from nats_fluent.sections import RecordSettings
+from nats_fluent.settings import Settings
 
 
 def summary(**changes):

@@ -16,7 +16,7 @@ from nats_fluent.addresses import FluentUrl
 from nats_fluent.delivery import Outcome
 from nats_fluent.errors import LocalProtocolError, ServerUnavailable, SettingsError
 from nats_fluent.options import Secret
-from nats_fluent.settings import FluentSettings
+from nats_fluent.sections import FluentSettings
 from nats_fluent.sink import ForwardSink, StdoutSink, open_sink
 from nats_fluent.sink.forward import BACKOFF_FIRST
 

@@ -7,7 +7,7 @@ from taking import Certificates
 
 from nats_fluent.errors import SettingsError
 from nats_fluent.options import Secret
-from nats_fluent.settings import FluentSettings
+from nats_fluent.sections import FluentSettings
 from nats_fluent.sink.stream import tls_context
 
 

@@ -19,7 +19,8 @@ from taking import capturing_log
 from nats_fluent.backlog import BLOCK, HEAD, RETRY, Stored, footprint
 from nats_fluent.delivery import Chunk, Outcome
 from nats_fluent.errors import SpoolError
-from nats_fluent.settings import BatchSettings, FluentSettings, Settings, SpoolSettings
+from nats_fluent.sections import BatchSettings, FluentSettings, SpoolSettings
+from nats_fluent.settings import Settings
 from nats_fluent.spool import decode
 from nats_fluent.spooler import Spooler, reserved
 

@@ -18,7 +18,7 @@ from nats_fluent.delivery import Delivery
 from nats_fluent.errors import Undecodable
 from nats_fluent.publication import careful_content, careful_envelope, fast_content, fast_envelope
 from nats_fluent.record import Recorder
-from nats_fluent.settings import RecordSettings
+from nats_fluent.sections import RecordSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

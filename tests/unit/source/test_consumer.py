@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nats_fluent.addresses import Topic, overlap
 from nats_fluent.errors import SourceError
-from nats_fluent.settings import JetStreamSettings
+from nats_fluent.sections import JetStreamSettings
 from nats_fluent.source import consumer
 from nats_fluent.source.consumer import (
     Floor,

@@ -11,7 +11,7 @@ from taking import Certificates
 
 from nats_fluent.errors import SettingsError
 from nats_fluent.options import Secret
-from nats_fluent.settings import NatsSettings
+from nats_fluent.sections import NatsSettings
 from nats_fluent.source.tls import tls_context
 
 if TYPE_CHECKING:
