@@ -1,4 +1,4 @@
-"""Where messages come from and records go: subjects, topics, and the addresses of servers."""
+"""Where messages come from and records go: subjects, and the addresses of servers."""
 
 from __future__ import annotations
 
@@ -13,16 +13,6 @@ if TYPE_CHECKING:
 
 NATS_PORT = 4222
 FORWARD_PORT = 24224
-
-
-class Topic(NamedTuple):
-    """One subscription: the NATS subject to subscribe to, and the name that its records carry."""
-
-    subject: str
-    topic: str
-
-    def __str__(self) -> str:
-        return self.subject if self.topic == bare_subject(self.subject) else f"{self.subject}={self.topic}"
 
 
 class FluentUrl(NamedTuple):
@@ -70,7 +60,8 @@ def overlap(one: str, other: str) -> bool:
     return True
 
 
-def _items(raw: object) -> list[Any]:
+def items_of(raw: object) -> list[Any]:
+    """Return the items of a list, or of text with commas between."""
     items = raw.split(",") if isinstance(raw, str) else raw
     if not isinstance(items, list) or not items:
         raise ValueError(f"{quote(raw)} is not a list; write one or more, with commas between")
@@ -84,7 +75,7 @@ def _address(host: str, port: int) -> str:
 def _addresses(raw: object) -> list[str]:
     if "@" in str(raw):
         raise ValueError("what is there has an @, as credentials have; give user and password on their own")
-    return [word_of(item) for item in _items(raw)]
+    return [word_of(item) for item in items_of(raw)]
 
 
 def _endpoint(url: str, schemes: tuple[str, ...], port: int, forms: str) -> tuple[str, str, int]:
@@ -127,7 +118,8 @@ def _fluent_urls(raw: object) -> tuple[FluentUrl, ...]:
     return tuple(found)
 
 
-def _check_subject(raw: object, subject: str) -> None:
+def check_subject(raw: object, subject: str) -> None:
+    """Refuse what is not a subject to subscribe to; `raw` is what the message names."""
     tokens = subject.split(".")
     if "" in tokens:
         raise ValueError(f"{quote(raw)} has a subject with an empty part; write it as in a.b.c")
@@ -135,36 +127,16 @@ def _check_subject(raw: object, subject: str) -> None:
         raise ValueError(f"{quote(raw)} has a misplaced wildcard; write * for one whole part, > for the last")
 
 
-def topic_of(raw: object) -> Topic:
-    """Read one topic: ``subject``, ``subject=topic``, or a table with the keys subject and topic."""
-    if isinstance(raw, dict):
-        if unknown := sorted(set(raw) - {"subject", "topic"}):
-            raise ValueError(f"{quote(unknown[0])} is not a key of a topic; write subject and topic")
-        subject, name = word_of(raw.get("subject", "")), word_of(raw.get("topic", ""))
-    else:
-        subject, _, name = word_of(raw).partition("=")
-    _check_subject(raw, subject)
-    name = name or bare_subject(subject)
-    if not name:
-        raise ValueError(f"{quote(raw)} has only wildcards, so its topic needs a name; write {subject}=name")
-    return Topic(subject, name)
-
-
-def _topics(raw: object) -> tuple[Topic, ...]:
-    found = tuple(topic_of(item) for item in _items(raw))
-    _check_once([topic.subject for topic in found])
-    return found
-
-
 def _subjects(raw: object) -> tuple[str, ...]:
-    found = tuple(word_of(item) for item in _items(raw)) if raw not in ("", []) else ()
+    found = tuple(word_of(item) for item in items_of(raw)) if raw not in ("", []) else ()
     for subject in found:
-        _check_subject(subject, subject)
-    _check_once(found)
+        check_subject(subject, subject)
+    check_once(found)
     return found
 
 
-def _check_once(subjects: Sequence[str]) -> None:
+def check_once(subjects: Sequence[str]) -> None:
+    """Refuse a subject that is there more than once."""
     for subject in subjects:
         if subjects.count(subject) > 1:
             raise ValueError(f"{quote(subject)} is there more than once; write it once")
@@ -198,6 +170,5 @@ def _show_list(values: Iterable[object]) -> str:
 
 SERVERS = Kind("URL,...", _servers, _show_list)
 FLUENT_URLS = Kind("URL,...", _fluent_urls, _show_list)
-TOPICS = Kind("SUBJECT[=TOPIC],...", _topics, _show_list)
 LISTEN = Kind("HOST:PORT", _listen)
 SUBJECTS = Kind("SUBJECT,...", _subjects, _show_list)

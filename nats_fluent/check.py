@@ -239,7 +239,7 @@ async def _try_nats(settings: Settings, timeout: float) -> list[Attempt]:  # noq
     async def look(client: Client) -> object:
         if jetstream.stream:
             return await Api(client, jetstream, settings.topics).state()
-        return await client.denied([subject for subject, _ in settings.topics])
+        return await client.denied([topic.subject for topic in settings.topics])
 
     reached: Reached | None = None
     problem = ""
@@ -273,7 +273,7 @@ async def _try_nats(settings: Settings, timeout: float) -> list[Attempt]:  # noq
             detail = f"denied for {', '.join(map(str, denied))}; tried without the queue group"
             attempts.append(Attempt("NATS", ok=False, detail=detail, step="subscribe"))
         case _:
-            subjects = ", ".join(subject for subject, _ in settings.topics)
+            subjects = ", ".join(topic.subject for topic in settings.topics)
             attempts.append(Attempt("NATS", ok=True, detail=subjects, step="subscribe"))
     return attempts
 

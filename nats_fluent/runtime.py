@@ -24,7 +24,7 @@ import msgpack
 import structlog
 import uvloop
 
-from nats_fluent.addresses import bare_subject, overlap
+from nats_fluent.addresses import bare_subject
 from nats_fluent.delivery import Delivery
 from nats_fluent.drops import Drops
 from nats_fluent.errors import NatsFluentError
@@ -36,6 +36,7 @@ from nats_fluent.record import FORWARD_LEVELS, Recorder
 from nats_fluent.sink import open_sink
 from nats_fluent.source import open_source
 from nats_fluent.spooler import Spooler, reserved
+from nats_fluent.topics import topic_name
 from nats_fluent.watchdog import Sign
 
 if TYPE_CHECKING:
@@ -384,9 +385,7 @@ def decode_payload(
     """
     if subject is None:
         subject = published_to(payload) or "unknown"
-    topic = next(
-        (topic for pattern, topic in settings.topics if overlap(pattern, subject)), bare_subject(subject)
-    )
+    topic = topic_name(settings.topics, subject) or bare_subject(subject)
     recorder = Recorder(settings.record, new_run_id(), levels=None)
     made = recorder.record(Delivery(topic, subject, payload), time.time_ns())
     return msgpack.unpackb(made.packed), not made.error

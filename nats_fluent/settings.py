@@ -13,8 +13,8 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
-from nats_fluent import addresses, agreement
-from nats_fluent.addresses import Topic, overlap
+from nats_fluent import agreement
+from nats_fluent.addresses import overlap
 from nats_fluent.errors import SettingsError
 from nats_fluent.layering import Layers, build, catalogue
 from nats_fluent.options import PREFIX, Say, nearest
@@ -30,6 +30,7 @@ from nats_fluent.sections import (
     ShutdownSettings,
     SpoolSettings,
 )
+from nats_fluent.topics import TOPICS, Topic
 
 CONFIG = f"{PREFIX}CONFIG"
 # The second is a switch of the test suite.
@@ -61,7 +62,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     nats: NatsSettings = NatsSettings()
     topics: Annotated[
         tuple[Topic, ...],
-        Say(addresses.TOPICS, "Subjects to subscribe to, each with the topic name that its records carry."),
+        Say(TOPICS, "Subjects to subscribe to, each with the topic name that its records carry."),
     ] = tuple(Topic(name, name) for name in DEFAULT_TOPICS)
     jetstream: JetStreamSettings = JetStreamSettings()
     fluent: FluentSettings = FluentSettings()

@@ -23,12 +23,13 @@ from rich.console import Console
 from rich.text import Text
 
 from nats_fluent import logs
-from nats_fluent.addresses import SUBJECTS, Topic, bare_subject, overlap
+from nats_fluent.addresses import SUBJECTS, bare_subject, overlap
 from nats_fluent.delivery import Delivery
 from nats_fluent.errors import SettingsError
 from nats_fluent.record import Recorder
 from nats_fluent.runtime import stopped_by_signals
 from nats_fluent.source.core import CoreSource
+from nats_fluent.topics import Topic, topic_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -91,7 +92,7 @@ def topics_for(subjects: Sequence[str], settings: Settings) -> tuple[Topic, ...]
         SettingsError: a subject cannot be one.
     """
     try:
-        found = SUBJECTS.parse(list(subjects)) if subjects else [subject for subject, _ in settings.topics]
+        found = SUBJECTS.parse(list(subjects)) if subjects else [topic.subject for topic in settings.topics]
     except ValueError as error:
         raise SettingsError(f"SUBJECT: {error}.") from None
     return tuple(Topic(subject, subject) for subject in found)
@@ -252,10 +253,10 @@ class _Tail:
 
     def _claimed_before(self, delivery: Delivery) -> bool:
         """Whether a subscription before this one has the message, too: the server sends it once for each."""
-        for pattern, _ in self._topics:
-            if pattern == delivery.topic:
+        for topic in self._topics:
+            if topic.subject == delivery.topic:
                 return False
-            if overlap(pattern, delivery.subject):
+            if overlap(topic.subject, delivery.subject):
                 return True
         return False
 
@@ -289,13 +290,12 @@ class _Tail:
         return records
 
     def _name(self, subject: str) -> str:
-        found = (topic for pattern, topic in self._settings.topics if overlap(pattern, subject))
-        return next(found, bare_subject(subject))
+        return topic_name(self._settings.topics, subject) or bare_subject(subject)
 
     async def _tell(self, source: CoreSource) -> None:
         """Say, once, what is listened to, and now and then what was dropped."""
         await source.wait_subscribed()
-        subjects = ", ".join(subject for subject, _ in self._topics)
+        subjects = ", ".join(topic.subject for topic in self._topics)
         _say(f"Listening to {subjects}; Ctrl-C ends it.")
         while True:
             await asyncio.sleep(TELL_EVERY)

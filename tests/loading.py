@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nats_fluent import addresses, options
+from nats_fluent import addresses, options, topics
 from nats_fluent.errors import SettingsError
 from nats_fluent.settings import load
 
@@ -21,7 +21,7 @@ KINDS = {
     "tag": options.TAG,
     "servers": addresses.SERVERS,
     "urls": addresses.FLUENT_URLS,
-    "topics": addresses.TOPICS,
+    "topics": topics.TOPICS,
     "subjects": addresses.SUBJECTS,
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import string
+
 from building import Ext, Raw, Text, Time, bare, envelope, event, publication
 from hypothesis import strategies as st
 
@@ -86,3 +88,10 @@ def mutated(draw, payloads):
             case "cut":
                 del payload[at:]
     return bytes(payload)
+
+
+TOKENS = st.text(string.ascii_letters + string.digits + "-_$", min_size=1, max_size=5)
+"""Parts of a subject."""
+SUBJECTS = st.tuples(st.lists(TOKENS | st.just("*"), max_size=4), TOKENS | st.sampled_from("*>")).map(
+    lambda parts: ".".join([*parts[0], parts[1]])
+)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from programs import NatsServer
 from taking import Taking, publisher, settings_for, until
 
-from nats_fluent.addresses import Topic
 from nats_fluent.delivery import Outcome
 from nats_fluent.sections import JetStreamSettings
 from nats_fluent.source.jetstream import JetStreamSource
+from nats_fluent.topics import Topic
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -14,9 +14,9 @@ import structlog
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from nats_fluent.addresses import Topic
 from nats_fluent.sections import NatsSettings
 from nats_fluent.source.core import CoreSource
+from nats_fluent.topics import Topic
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     from nats.aio.client import Client
 
-    from nats_fluent.addresses import Topic
     from nats_fluent.sections import JetStreamSettings
     from nats_fluent.source.consumer import Config
+    from nats_fluent.topics import Topic
 
 TIMEOUT = 5.0
 """Seconds for an answer."""

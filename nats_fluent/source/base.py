@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-    from nats_fluent.addresses import Topic
     from nats_fluent.delivery import Delivery
     from nats_fluent.sections import NatsSettings
+    from nats_fluent.topics import Topic
 
 ACK = b"ack"
 """What a publisher that asked for an acknowledgement waits for; any other answer is an error to it."""
@@ -62,7 +62,7 @@ class Source(ABC):
         self._log: FilteringBoundLogger = log if log is not None else structlog.get_logger()
         self._connection = Connection(
             settings,
-            subjects=[subject for subject, _ in self._topics],
+            subjects=[topic.subject for topic in self._topics],
             log=self._log,
             changed=self._changed,
         )

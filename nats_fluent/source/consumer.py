@@ -15,8 +15,8 @@ from nats_fluent.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nats_fluent.addresses import Topic
     from nats_fluent.sections import JetStreamSettings
+    from nats_fluent.topics import Topic
 
 Config = dict[str, Any]
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
     from structlog.typing import FilteringBoundLogger
 
-    from nats_fluent.addresses import Topic
     from nats_fluent.sections import NatsSettings
     from nats_fluent.source.parser import Taker
+    from nats_fluent.topics import Topic
 
 
 class CoreSource(Source):
@@ -52,9 +52,9 @@ class CoreSource(Source):
         self._subscribed.clear()
 
     async def _take(self) -> None:
-        for subject, topic in self._topics:
+        for topic in self._topics:
             subscription = await self._connection.client.take(
-                subject, self._settings.queue_group, self._taker(topic)
+                topic.subject, self._settings.queue_group, self._taker(topic.topic)
             )
             self._subscriptions.append(subscription)
         await self._confirm()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from nats import errors
 
-from nats_fluent.addresses import bare_subject, overlap
+from nats_fluent.addresses import bare_subject
 from nats_fluent.delivery import Delivery, Outcome
 from nats_fluent.source import acks
 from nats_fluent.source.acks import Outgoing, Settled, Unsettled, place, publish
@@ -24,6 +24,7 @@ from nats_fluent.source.base import BACKLOG, Source
 from nats_fluent.source.client import end
 from nats_fluent.source.consumer import Floor, Limits
 from nats_fluent.source.pull import PullWindow
+from nats_fluent.topics import Topic, topic_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
     from structlog.typing import FilteringBoundLogger
 
-    from nats_fluent.addresses import Topic
     from nats_fluent.sections import JetStreamSettings, NatsSettings
     from nats_fluent.source.acks import Key
     from nats_fluent.source.parser import Taker
@@ -99,8 +99,8 @@ class JetStreamSource(Source):
         super().__init__(settings, topics, receive=receive, log=log)
         self._api = Api(self._connection.client, jetstream, self._topics)
         # A topic is never made of the message's own subject: it may become a Kafka topic, and subjects have no end.
-        others = [(each, bare_subject(each) or jetstream.stream) for each in jetstream.filter_subjects]
-        self._kinds = (*self._topics, *others, (">", jetstream.stream))
+        others = [Topic(each, bare_subject(each) or jetstream.stream) for each in jetstream.filter_subjects]
+        self._kinds = (*self._topics, *others, Topic(">", jetstream.stream))
         self._unsettled = Unsettled(jetstream.ack_wait)
         self._outgoing = Outgoing(2 * jetstream.max_ack_pending + SLICE)
         self._window = PullWindow(
@@ -348,7 +348,7 @@ class JetStreamSource(Source):
         self._wake.set()
 
     def _name(self, subject: str) -> str:
-        name = next(topic for pattern, topic in self._kinds if overlap(pattern, subject))
+        name = topic_name(self._kinds, subject)
         if len(self._names) >= NAMES:
             self._names.clear()
         self._names[subject] = name

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
     from structlog.typing import FilteringBoundLogger
 
-    from nats_fluent.addresses import Topic
     from nats_fluent.delivery import Delivery
     from nats_fluent.sections import JetStreamSettings, NatsSettings
     from nats_fluent.settings import Settings
     from nats_fluent.source.consumer import Config, Floor
+    from nats_fluent.topics import Topic
 
 INACTIVE = 300.0
 """Seconds after which the server deletes a consumer that nobody asks."""

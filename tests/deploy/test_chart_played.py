@@ -105,7 +105,7 @@ def test_values_become_settings(tmp_path):
     assert (stream.jetstream.durable, stream.jetstream.create) == ("exporter", "reconcile")
     assert stream.jetstream.filter_subjects == ("events.a", "events.b.>")
     assert stream.jetstream.max_ack_pending == 100_000
-    assert [tuple(topic) for topic in stream.topics] == [
+    assert [(topic.subject, topic.topic) for topic in stream.topics] == [
         ("events.a", "squall-events"),
         ("events.b.>", "events.b"),
     ]

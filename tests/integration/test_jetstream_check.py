@@ -9,9 +9,9 @@ from programs import NatsServer, started
 from streams import STREAM, StreamServer, operating
 
 from nats_fluent import check
-from nats_fluent.addresses import Topic
 from nats_fluent.sections import JetStreamSettings, NatsSettings
 from nats_fluent.settings import Settings
+from nats_fluent.topics import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

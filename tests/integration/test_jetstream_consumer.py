@@ -10,13 +10,13 @@ from programs import NatsServer, started
 from streams import DURABLE, STREAM, StreamServer, operating, pulling
 from taking import until
 
-from nats_fluent.addresses import Topic
 from nats_fluent.delivery import Outcome
 from nats_fluent.errors import SourceError
 from nats_fluent.sections import JetStreamSettings
 from nats_fluent.source import jetstream
 from nats_fluent.source.api import Api, NotYet
 from nats_fluent.source.consumer import Floor
+from nats_fluent.topics import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,9 +11,9 @@ from programs import started
 from streams import STREAM, StreamServer, StreamTaking, deliver, operating, payloads, pulling
 from taking import hpub, publish_raw, until
 
-from nats_fluent.addresses import Topic
 from nats_fluent.delivery import Outcome
 from nats_fluent.source import acks, connect, jetstream
+from nats_fluent.topics import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

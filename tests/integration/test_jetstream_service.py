@@ -15,7 +15,7 @@ from programs import free_port, started, wait_until
 from sending import LOOPS, run_on
 from streams import STREAM, StreamServer, operating
 
-from nats_fluent.addresses import FluentUrl, Topic
+from nats_fluent.addresses import FluentUrl
 from nats_fluent.runtime import Service
 from nats_fluent.sections import (
     BatchSettings,
@@ -25,6 +25,7 @@ from nats_fluent.sections import (
     ShutdownSettings,
 )
 from nats_fluent.settings import Settings
+from nats_fluent.topics import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

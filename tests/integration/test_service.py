@@ -16,10 +16,11 @@ from programs import NatsServer, free_port, started
 from sending import LOOPS, run_on
 from taking import publish_raw, publisher
 
-from nats_fluent.addresses import FluentUrl, Topic
+from nats_fluent.addresses import FluentUrl
 from nats_fluent.runtime import Service
 from nats_fluent.sections import BatchSettings, FluentSettings, NatsSettings, ShutdownSettings
 from nats_fluent.settings import Settings
+from nats_fluent.topics import Topic
 
 ASKING = with_fields(responseMode=1)
 TOPICS = (Topic("a", "a"), Topic("b.>", "b"))

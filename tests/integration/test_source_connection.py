@@ -19,12 +19,12 @@ from taking import (
     until,
 )
 
-from nats_fluent.addresses import Topic
 from nats_fluent.errors import SourceError
 from nats_fluent.options import Secret
 from nats_fluent.source import connect
 from nats_fluent.source.client import Client
 from nats_fluent.source.connect import Connection, connect_once
+from nats_fluent.topics import Topic
 
 if TYPE_CHECKING:
     from pathlib import Path

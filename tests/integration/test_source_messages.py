@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from taking import Taking, hpub, publish_raw, publisher, settings_for, taking, until
 
-from nats_fluent.addresses import Topic
 from nats_fluent.delivery import Delivery
 from nats_fluent.errors import SourceError
 from nats_fluent.record import parse_headers
+from nats_fluent.topics import Topic
 
 if TYPE_CHECKING:
     from programs import NatsServer

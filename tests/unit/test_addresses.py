@@ -1,19 +1,14 @@
 from __future__ import annotations
 
-import string
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from loading import refused
+from strategies import SUBJECTS, TOKENS
 
 from nats_fluent import addresses
-from nats_fluent.addresses import FluentUrl, Topic, bare_subject, overlap
+from nats_fluent.addresses import FluentUrl, bare_subject, overlap
 
-TOKENS = st.text(string.ascii_letters + string.digits + "-_$", min_size=1, max_size=5)
-SUBJECTS = st.tuples(st.lists(TOKENS | st.just("*"), max_size=4), TOKENS | st.sampled_from("*>")).map(
-    lambda parts: ".".join([*parts[0], parts[1]])
-)
 HOSTS = st.from_regex(
     r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?(\.[a-z]{2,5})?", fullmatch=True
 ) | st.ip_addresses().map(str)
@@ -133,52 +128,7 @@ def test_where_nobody_can_listen(raw):
     assert str(caught.value) == f"{raw!r} is not an address; write {forms}"
 
 
-# Topics
-
-
-@given(st.lists(SUBJECTS, min_size=1, unique=True), st.lists(TOKENS, min_size=9, max_size=9))
-def test_topics_are_read_as_they_are_shown(subjects, names):
-    topics = tuple(
-        Topic(subject, name)
-        for subject, name in zip(subjects, [*names, *(["x"] * len(subjects))], strict=False)
-    )
-    assert addresses.TOPICS.parse(addresses.TOPICS.show(topics)) == topics
-
-
-@pytest.mark.parametrize(
-    ("raw", "topics"),
-    [
-        ("events", [("events", "events")]),
-        ("events.>, a.*.b", [("events.>", "events"), ("a.*.b", "a.b")]),
-        ("events.>=squall-events", [("events.>", "squall-events")]),
-        (["a", ">=all"], [("a", "a"), (">", "all")]),
-        ([{"subject": "a.>", "topic": "b"}, {"subject": "c.*"}], [("a.>", "b"), ("c.*", "c")]),
-    ],
-)
-def test_topics(raw, topics):
-    assert list(addresses.TOPICS.parse(raw)) == topics
-
-
-@pytest.mark.parametrize(
-    ("raw", "problem"),
-    [
-        ("a,,b", "'' has a subject with an empty part; write it as in a.b.c"),
-        ("a..b", "'a..b' has a subject with an empty part; write it as in a.b.c"),
-        ("=b", "'=b' has a subject with an empty part; write it as in a.b.c"),
-        ("a b", "'a b' has a space; leave it out"),
-        ("a=b c", "'a=b c' has a space; leave it out"),
-        (">.a", "'>.a' has a misplaced wildcard; write * for one whole part, > for the last"),
-        ("a.b>", "'a.b>' has a misplaced wildcard; write * for one whole part, > for the last"),
-        ("a*.b", "'a*.b' has a misplaced wildcard; write * for one whole part, > for the last"),
-        ("*.>", "'*.>' has only wildcards, so its topic needs a name; write *.>=name"),
-        ("a,b,a", "'a' is there more than once; write it once"),
-        ([7], "7 is not text; put it in quotes"),
-        ([{"subject": 7}], "7 is not text; put it in quotes"),
-        ([{"subject": "a", "name": "b"}], "'name' is not a key of a topic; write subject and topic"),
-    ],
-)
-def test_what_is_not_a_topic(raw, problem):
-    assert refused("topics", raw) == problem
+# Subjects
 
 
 @pytest.mark.parametrize(

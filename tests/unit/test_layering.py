@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from loading import loaded, problems
 
-from nats_fluent.addresses import Topic
 from nats_fluent.errors import SettingsError
 from nats_fluent.settings import CATALOGUE, Settings
+from nats_fluent.topics import Topic
 
 
 @pytest.fixture

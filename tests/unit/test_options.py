@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from loading import KINDS, refused
 
-from nats_fluent import addresses, options
+from nats_fluent import options, topics
 from nats_fluent.errors import SettingsError
 from nats_fluent.options import Option, Secret
 
@@ -238,7 +238,7 @@ def test_the_names_of_an_option():
 
 
 def test_the_names_of_a_section_that_is_an_option():
-    option = Option(section="topics", name="", kind=addresses.TOPICS, default=(), doc="")
+    option = Option(section="topics", name="", kind=topics.TOPICS, default=(), doc="")
     assert (option.key, option.env, option.flag) == ("topics", "NATS_FLUENT_TOPICS", "--topics")
 
 

@@ -13,10 +13,10 @@ from building import Time, bare, envelope, event, publication
 from judging import vectors
 
 from nats_fluent import runtime
-from nats_fluent.addresses import Topic
 from nats_fluent.runtime import Summary, decode_payload, new_chunk_id, new_run_id
 from nats_fluent.sections import RecordSettings
 from nats_fluent.settings import Settings
+from nats_fluent.topics import Topic
 
 
 def summary(**changes):

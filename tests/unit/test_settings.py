@@ -5,8 +5,9 @@ import pytest
 from loading import loaded, problems
 
 from nats_fluent import settings
-from nats_fluent.addresses import FluentUrl, Topic
+from nats_fluent.addresses import FluentUrl
 from nats_fluent.settings import CATALOGUE, DEFAULT_TOPICS, Settings
+from nats_fluent.topics import Topic
 
 BY_KEY = {option.key: option for option in CATALOGUE}
 
@@ -110,8 +111,8 @@ def test_the_log_levels_of_the_original(theirs, ours):
 @pytest.mark.parametrize(("name", "topic"), settings.FORMER_TOPICS.items())
 def test_a_topic_of_the_original_is_another_subject_of_the_same_topic(name, topic):
     found = loaded({name: "x.>"})
-    assert [subject for subject, name in found.settings.topics if name == topic] == ["x.>"]
-    assert [name for _, name in found.settings.topics] == list(DEFAULT_TOPICS)
+    assert [each.subject for each in found.settings.topics if each.topic == topic] == ["x.>"]
+    assert [each.topic for each in found.settings.topics] == list(DEFAULT_TOPICS)
     assert found.origins["topics"] == f"environment {name}"
 
 

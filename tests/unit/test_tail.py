@@ -9,11 +9,11 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from nats_fluent import tail
-from nats_fluent.addresses import Topic
 from nats_fluent.delivery import Delivery
 from nats_fluent.errors import SettingsError
 from nats_fluent.settings import Settings
 from nats_fluent.tail import Wanted
+from nats_fluent.topics import Topic
 
 RECORD = {
     "topic": "squall-events",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nats_fluent.addresses import Topic, overlap
+from nats_fluent.addresses import overlap
 from nats_fluent.errors import SourceError
 from nats_fluent.sections import JetStreamSettings
 from nats_fluent.source import consumer
@@ -23,6 +23,7 @@ from nats_fluent.source.consumer import (
     unusable,
     wanted,
 )
+from nats_fluent.topics import Topic
 
 SETTINGS = JetStreamSettings(stream="S", durable="d", ack_wait=1.5, max_ack_pending=7)
 WANT = wanted(SETTINGS, ["events.*", "b"])
