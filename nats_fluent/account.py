@@ -9,6 +9,20 @@ BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10
 """Upper bounds of a histogram's buckets, in seconds: from an acknowledgement on the same host, to an outage."""
 
 
+MOST_KINDS = 100
+"""Combinations of topic, identity and operation that are counted by themselves: publishers choose these words, and
+each is a series in Prometheus."""
+
+MOST_NAME = 64
+"""Characters of an identity or an operation that is counted by itself."""
+
+OTHER = "other"
+"""Under which all else is counted."""
+
+Kind = tuple[str, str, str]
+"""Topic, identity and operation; the latter two may be empty."""
+
+
 class Histogram:
     """How long something took, in plain integers and one sum; added to once for each chunk.
 
@@ -59,6 +73,7 @@ class Account:
         received_bytes: bytes of the payloads of the received, by topic.
         dropped_by_topic: the dropped, by topic.
         undecodable_by_topic: the undecodable, by topic.
+        kinds: the decoded, by what they are about. A kind that is not there yet goes to `new_kind`.
     """
 
     def __init__(self) -> None:
@@ -75,6 +90,14 @@ class Account:
         self.received_bytes: defaultdict[str, int] = defaultdict(int)
         self.dropped_by_topic: defaultdict[str, int] = defaultdict(int)
         self.undecodable_by_topic: defaultdict[str, int] = defaultdict(int)
+        self.kinds: dict[Kind, int] = {}
+
+    def new_kind(self, kind: Kind) -> None:
+        """Count the first publication of a kind, or one of a kind that has no number of its own."""
+        topic, identity, operation = kind
+        if len(self.kinds) >= MOST_KINDS or max(len(identity), len(operation)) > MOST_NAME:
+            kind = topic, OTHER, OTHER
+        self.kinds[kind] = self.kinds.get(kind, 0) + 1
 
     @property
     def held(self) -> int:

@@ -56,6 +56,7 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
         undecodable: how many of them hold bytes instead of content.
         length: bytes of its entries, which is what it takes in memory.
         size: bytes that the file takes on disk.
+        written: when it was written, in seconds since 1970.
     """
 
     number: int
@@ -63,6 +64,7 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     undecodable: int
     length: int
     size: int
+    written: float = 0.0
 
 
 class Write(NamedTuple):
@@ -212,6 +214,15 @@ class Backlog:
     def roomy_disk(self) -> bool:
         """Whether nothing waits and a quarter of the disk is free: a full one is said to have room again then."""
         return not self._waiting and self._write_at is None and self.disk_bytes <= self._max_bytes // 4 * 3
+
+    @property
+    def oldest(self) -> float | None:
+        """When the oldest file was written, in seconds since 1970; None without one."""
+        # Those that are sent stand before those that are not.
+        stored = next((each for each in self._sent.values() if isinstance(each, Stored)), None)
+        if stored is None and self._on_disk:
+            stored = self._on_disk[0]
+        return None if stored is None else stored.written
 
     @property
     def idle(self) -> bool:

@@ -16,6 +16,15 @@ class TopicFacts(msgspec.Struct, frozen=True, kw_only=True):
     dropped: int = 0
 
 
+class IdentityFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Publications of one topic that are about one kind of object and say one thing of it, since the start."""
+
+    topic: str
+    identity: str
+    operation: str
+    count: int
+
+
 class NatsFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The connection to NATS.
 
@@ -25,7 +34,9 @@ class NatsFacts(msgspec.Struct, frozen=True, kw_only=True):
         denied: subjects that the server denies this user.
         server: ``host:port`` of the server that was connected to last.
         reason: why there is no connection, where an attempt failed or one was lost.
+        silent: seconds for which the server has left a PING unanswered; 0 while it answers in time.
         reconnects: connections after the first.
+        cut_off: connections that a server ended while it went on running.
         answers: acknowledgements that were sent to publishers that asked.
         answers_failed: those that could not be sent.
     """
@@ -35,7 +46,9 @@ class NatsFacts(msgspec.Struct, frozen=True, kw_only=True):
     denied: list[str] = []
     server: str = ""
     reason: str = ""
+    silent: float = 0.0
     reconnects: int = 0
+    cut_off: int = 0
     answers: int = 0
     answers_failed: int = 0
 
@@ -100,13 +113,26 @@ class ShipperFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SpoolFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The spool: what is in it, and why it takes nothing now, if so."""
+    """The spool: what is in it, and why it takes nothing now, if so.
+
+    Attributes:
+        mode: the setting.
+        bytes: bytes on disk.
+        max_bytes: the setting.
+        chunks: chunks on disk and not in memory.
+        records: the records in them.
+        oldest: seconds since the oldest file was written; None without one.
+        recovered: records that an earlier process had left.
+        lost: records that could not be read there.
+        trouble: why it takes no chunks.
+    """
 
     mode: str
     bytes: int = 0
     max_bytes: int = 0
     chunks: int = 0
     records: int = 0
+    oldest: float | None = None
     recovered: int = 0
     lost: int = 0
     trouble: str = ""
@@ -128,6 +154,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         uptime: seconds since the start.
         phase: of the run.
         topics: by name.
+        identities: publications that were decoded, by (topic, identity, operation), most frequent first.
         decoded: publications that were decoded.
         returned: publications that were given back to their stream, as memory was full.
         replaced_bytes: bytes that were not UTF-8.
@@ -147,6 +174,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     uptime: float = 0.0
     phase: Literal["starting", "running", "stopping"] = "running"
     topics: dict[str, TopicFacts] = {}
+    identities: list[IdentityFacts] = []
     decoded: int = 0
     returned: int = 0
     replaced_bytes: int = 0

@@ -64,6 +64,8 @@ def _nats(facts: Facts) -> str:
     nats = facts.nats
     if not nats.connected:
         return f"not connected: {nats.reason or 'no attempt has ended yet'}"
+    if nats.silent:
+        return f"connected, and it has not answered for {nats.silent:.0f} s"
     if nats.denied:
         return f"the server denies {', '.join(nats.denied)}"
     if not nats.subscribed and facts.phase != "stopping":  # which ends the subscriptions first

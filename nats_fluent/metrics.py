@@ -104,6 +104,15 @@ CATALOGUE = (
         _one(lambda facts: facts.decoded),
     ),
     Metric(
+        "publications_by_identity_total",
+        "counter",
+        "The decoded, by what they are about; beyond the first 100 combinations, as other.",
+        ("topic", "identity", "operation"),
+        lambda facts: [
+            ((each.topic, each.identity, each.operation), each.count) for each in facts.identities
+        ],
+    ),
+    Metric(
         "publications_undecodable_total",
         "counter",
         "Publications that could not be decoded, or were too large; each became a record of its bytes.",
@@ -255,6 +264,13 @@ CATALOGUE = (
     Metric("spool_chunks", "gauge", "Chunks on disk and not in memory.", (), _of("spool", "chunks")),
     Metric("spool_records", "gauge", "The records in them.", (), _of("spool", "records")),
     Metric(
+        "spool_oldest_seconds",
+        "gauge",
+        "Age of the oldest file in the spool; 0 without one.",
+        (),
+        _one(lambda facts: None if facts.spool is None else facts.spool.oldest or 0.0),
+    ),
+    Metric(
         "spool_recovered_records_total",
         "counter",
         "Records that an earlier process had left in the spool.",
@@ -275,6 +291,20 @@ CATALOGUE = (
         "1 while what is published arrives; with JetStream, while the consumer can be used.",
         (),
         _of("nats", "subscribed"),
+    ),
+    Metric(
+        "nats_silent_seconds",
+        "gauge",
+        "For how long NATS has left a PING unanswered; 0 while it answers within 5 s.",
+        (),
+        _of("nats", "silent"),
+    ),
+    Metric(
+        "nats_cut_off_total",
+        "counter",
+        "Connections that a NATS server ended and went on running, as with a consumer that reads too slowly.",
+        (),
+        _of("nats", "cut_off"),
     ),
     Metric(
         "nats_reconnects_total",

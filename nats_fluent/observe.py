@@ -6,8 +6,10 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 from nats_fluent import __version__
+from nats_fluent.account import OTHER, Account
 from nats_fluent.facts import (
     Facts,
+    IdentityFacts,
     NatsFacts,
     ShipperFacts,
     SpoolFacts,
@@ -20,7 +22,7 @@ from nats_fluent.facts import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nats_fluent.account import Account, Histogram
+    from nats_fluent.account import Histogram
     from nats_fluent.drops import Drops
     from nats_fluent.guard import Guard
     from nats_fluent.pipeline import Pipeline
@@ -33,9 +35,6 @@ Phase = Literal["starting", "running", "stopping"]
 
 MOST_TOPICS = 100
 """Topics that have numbers of their own; a stream can have any number of subjects that no topic is for."""
-
-OTHER = "other"
-"""Under which all further topics are counted."""
 
 _MOST_SUBJECTS = 20
 
@@ -83,12 +82,14 @@ class Observer:
         received = sum(account.received.values())
         worked = received - account.dropped - account.returned - pipeline.waiting
         most = sorted(self._drops.counts.items(), key=lambda item: -item[1])[:_MOST_SUBJECTS]
+        expected = [topic.topic for topic in self._settings.topics]
         return Facts(
             version=__version__,
             time=time.time(),
             uptime=time.monotonic() - self._started,
             phase=self.phase,
-            topics=topics(account, [topic.topic for topic in self._settings.topics]),
+            topics=topics(account, expected),
+            identities=identities(account, expected),
             decoded=worked - account.undecodable,
             returned=account.returned,
             replaced_bytes=account.replaced_bytes,
@@ -111,6 +112,8 @@ class Observer:
             denied=link.denied,
             server=link.client.server,
             reason=link.trouble,
+            silent=link.listening.silent,
+            cut_off=link.client.cut_off,
             reconnects=link.client.stats["reconnects"],
             answers=source.acknowledged,
             answers_failed=source.unacknowledged,
@@ -160,6 +163,7 @@ class Observer:
             max_bytes=settings.max_bytes,
             chunks=self._spooler.chunks_on_disk,
             records=account.spooled,
+            oldest=self._spooler.oldest,
             recovered=account.recovered,
             lost=account.lost,
             trouble=self._spooler.trouble,
@@ -173,11 +177,8 @@ def topics(account: Account, expected: Iterable[str] = ()) -> dict[str, TopicFac
         account: the counts.
         expected: topics that have numbers, if only 0, before there is a publication.
     """
-    # A dict keeps its order: a topic that has numbers of its own keeps them.
-    names = dict.fromkeys([*expected, *account.received])
     found: dict[str, TopicFacts] = {}
-    for at, topic in enumerate(names):
-        name = topic if at < MOST_TOPICS else OTHER
+    for topic, name in _named(account, expected).items():
         so_far = found.get(name, TopicFacts())
         found[name] = TopicFacts(
             received=so_far.received + account.received.get(topic, 0),
@@ -186,6 +187,27 @@ def topics(account: Account, expected: Iterable[str] = ()) -> dict[str, TopicFac
             dropped=so_far.dropped + account.dropped_by_topic.get(topic, 0),
         )
     return found
+
+
+def _named(account: Account, expected: Iterable[str]) -> dict[str, str]:
+    """Return under which name each topic is counted."""
+    # A dict keeps its order: a topic that has numbers of its own keeps them.
+    names = dict.fromkeys([*expected, *account.received])
+    return {topic: topic if at < MOST_TOPICS else OTHER for at, topic in enumerate(names)}
+
+
+def identities(account: Account, expected: Iterable[str] = ()) -> list[IdentityFacts]:
+    """Return how many publications are of each kind, most first; arguments as for `topics`."""
+    names = _named(account, expected)
+    counts: dict[tuple[str, str, str], int] = {}
+    for (topic, identity, operation), count in account.kinds.items():
+        kind = names.get(topic, OTHER), identity, operation
+        counts[kind] = counts.get(kind, 0) + count
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    return [
+        IdentityFacts(topic=topic, identity=identity, operation=operation, count=count)
+        for (topic, identity, operation), count in ordered
+    ]
 
 
 def _times(histogram: Histogram) -> Times:

@@ -221,7 +221,7 @@ class Pipeline:
     def _work(self, now_ns: int, now: float) -> None:
         """Put a slice of the inbox into chunks."""
         inbox, account, record, add = self._inbox, self.account, self._recorder.record, self._batcher.add
-        grown = 0
+        kinds, grown = account.kinds, 0
         for _ in range(min(len(inbox), SLICE)):
             delivery = inbox.popleft()
             made = record(delivery, now_ns)
@@ -230,6 +230,12 @@ class Pipeline:
             if made.error:
                 account.undecodable += 1
                 account.undecodable_by_topic[delivery.topic] += 1
+            else:
+                kind = delivery.topic, made.identity, made.operation
+                try:
+                    kinds[kind] += 1
+                except KeyError:
+                    account.new_kind(kind)
             if made.replaced:
                 account.replaced_bytes += made.replaced
             settle = delivery.settle

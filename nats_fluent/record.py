@@ -55,6 +55,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         ack_asked: whether the publisher waits for `ack` on the reply subject.
         error: why it holds bytes instead of content; empty for a decoded publication.
         replaced: bytes that were not UTF-8 and are U+FFFD in it.
+        identity: what the publication is about, and
+        operation: what was done to it; empty where it does not say.
     """
 
     tag: str
@@ -63,6 +65,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     ack_asked: bool = False
     error: str = ""
     replaced: int = 0
+    identity: str = ""
+    operation: str = ""
 
 
 def undecodable_tag(template: str) -> str:
@@ -125,7 +129,8 @@ class Recorder:
         if len(packed) > self._surely_small and (size := self._oversize(packed)):
             reason = f"the record takes {size}, over the limit of {self._max_bytes} (record.max_bytes)"
             return self._undecodable(delivery, reason, now_ns, ack_asked=ack_asked, head=HEAD_BYTES)
-        return Record(tag, time_ns, packed, ack_asked, "", replaced)
+        identity, operation = fields.get("identity", ""), fields.get("operation", "")
+        return Record(tag, time_ns, packed, ack_asked, "", replaced, identity, operation)
 
     def _oversize(self, packed: bytes) -> str:
         """Return how large the record is, when that is over the limit, as msgpack or as the JSON of the outputs."""

@@ -144,7 +144,7 @@ class Spool:
         temporary = path.with_suffix(CHUNK + TEMPORARY)
         head = encode_head(chunk)
         try:
-            self._write(temporary, [head, chunk.entries])
+            written = self._write(temporary, [head, chunk.entries])
             temporary.rename(path)
             if self._fsync:
                 os.fsync(self._handle)
@@ -154,9 +154,9 @@ class Spool:
                     each.unlink()
             raise
         size = footprint(len(head) + len(chunk.entries))
-        return Stored(number, chunk.count, chunk.undecodable, len(chunk.entries), size)
+        return Stored(number, chunk.count, chunk.undecodable, len(chunk.entries), size, written)
 
-    def _write(self, path: Path, parts: list[bytes]) -> None:
+    def _write(self, path: Path, parts: list[bytes]) -> float:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _MODE)
         try:
             for part in parts:
@@ -165,6 +165,7 @@ class Spool:
                     left = left[os.write(descriptor, left) :]
             if self._fsync:
                 os.fsync(descriptor)
+            return os.fstat(descriptor).st_mtime
         finally:
             os.close(descriptor)
 
@@ -330,9 +331,10 @@ def read_stored(path: Path, number: int) -> Stored:
     with path.open("rb") as file:
         start = file.read(_PREFIX.size)
         header = _header(start + file.read(_header_length(start)))
-        size = os.fstat(file.fileno()).st_size
-    _whole(header, size - _PREFIX.size - _header_length(start))
-    return Stored(number, header.count, header.undecodable, header.length, footprint(size))
+        found = os.fstat(file.fileno())
+    _whole(header, found.st_size - _PREFIX.size - _header_length(start))
+    size = footprint(found.st_size)
+    return Stored(number, header.count, header.undecodable, header.length, size, found.st_mtime)
 
 
 def decode(data: bytes) -> Chunk:

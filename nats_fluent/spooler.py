@@ -115,6 +115,12 @@ class Spooler:
         """Chunks that are on disk and not in memory."""
         return self._backlog.chunks_on_disk
 
+    @property
+    def oldest(self) -> float | None:
+        """Seconds since the oldest file was written; None without one."""
+        written = self._backlog.oldest
+        return None if written is None else max(time.time() - written, 0.0)
+
     async def open(self) -> None:
         """Take the directory, and put what an earlier process left there before all that comes.
 

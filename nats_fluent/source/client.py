@@ -54,6 +54,7 @@ class Client(NatsClient):
         step: how far the last attempt came: ``connect``, ``TLS`` or ``login``.
         lost: why the last connection was lost; None when it never was.
         closing: whether a connection is being closed, which may report errors that mean nothing any more.
+        cut_off: connections that a server ended while it went on running.
     """
 
     def __init__(self, *, require_tls: bool, fatal: Callable[[Exception], None]) -> None:
@@ -65,6 +66,8 @@ class Client(NatsClient):
         self.closing = False
         self.attempts = 0
         self.step = "connect"
+        self.cut_off = 0
+        self._lost_to = ""
         self._denials: list[str] = []
         self._complaint: tuple[ServerComplaint, float] | None = None
         self._ps: FrameParser = FrameParser(self)
@@ -83,6 +86,11 @@ class Client(NatsClient):
     def heard(self) -> int:
         """Grows with what comes from the server: with PONGs, when there is nothing else."""
         return self.stats["in_msgs"] + self._pongs_received
+
+    @property
+    def heard_bytes(self) -> int:
+        """Grows with every byte that comes from the server, of a message that is not whole yet, too."""
+        return self._ps.read
 
     @property
     def uses_tls(self) -> bool:
@@ -145,6 +153,21 @@ class Client(NatsClient):
         self._remove_sub(subscription._id)  # noqa: SLF001 - or the reconnect subscribes again
         subscription._stop_processing()  # noqa: SLF001 - its task would wait for ever
         self._ps.takers.pop(subscription._id, None)  # noqa: SLF001
+
+    async def ask(self) -> None:
+        """Ask the server for a PONG, which counts for nats-py's own pings, too; it does not wait for the answer."""
+        await self._send_ping()
+
+    def was_cut_off(self) -> bool:
+        """Return whether it was the server that ended the last connection, and count that; ask once when connected.
+
+        nats-server ends the connection of a consumer that is too slow without a word (tried with 2.15.1), as it does
+        when it stops. It is the same one afterwards, or not, by the id that it draws when it starts.
+        """
+        lost_to, self._lost_to = self._lost_to, ""
+        cut_off = bool(lost_to) and lost_to == self._server_info.get("server_id")
+        self.cut_off += cut_off
+        return cut_off
 
     async def send(self, commands: bytes, *, backlog: int) -> None:
         """Send protocol commands, many at once; wait while more than `backlog` bytes wait to be written.
@@ -250,10 +273,13 @@ class Client(NatsClient):
     async def _process_op_err(self, e: Exception) -> None:
         if not (self.is_closed or self.is_reconnecting):
             self.lost = e
+            ended = isinstance(e, errors.UnexpectedEOF | ConnectionResetError | BrokenPipeError)
+            self._lost_to = str(self._server_info.get("server_id", "")) if ended else ""
             if self._complaint is not None:
                 complaint, at = self._complaint
                 if asyncio.get_running_loop().time() - at < COMPLAINT_EXPLAINS:
                     self.lost = complaint
+                    self._lost_to = self._lost_to if "slow consumer" in str(complaint).lower() else ""
         await super()._process_op_err(e)
 
     async def _read_loop(self) -> None:

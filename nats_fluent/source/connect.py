@@ -19,6 +19,7 @@ from nats import errors
 
 from nats_fluent.errors import SettingsError, SourceError
 from nats_fluent.source.client import Client, end
+from nats_fluent.source.listening import Listening
 from nats_fluent.source.tls import tls_context
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Connection:
 
     Attributes:
         client: the connection itself.
+        listening: whether it answers.
         denied_publishes: how many messages the server did not let us publish.
     """
 
@@ -104,6 +106,7 @@ class Connection:
         self._log = log
         self._tls = tls_context(settings)
         self.client = Client(require_tls=self._tls is not None, fatal=self.fail)
+        self.listening = Listening(self.client, log)
         self.denied_publishes = 0
         self._up = False
         self._closing = False
@@ -149,6 +152,7 @@ class Connection:
             )
         except errors.Error as error:
             raise SourceError(f"NATS: {describe(error)}") from error
+        self.listening.start()
         if self.client.is_connected:
             await self._on_connected()
 
@@ -157,6 +161,7 @@ class Connection:
         if self._closing:
             return
         self._closing = True
+        await self.listening.close()
         try:
             async with asyncio.timeout(CLOSE_WITHIN):
                 await self.client.close()
@@ -201,6 +206,9 @@ class Connection:
             version=self.client.server_version,
             tls=self.client.uses_tls,
         )
+        if self.client.was_cut_off():
+            self._log.warning("NATS ended the connection and went on running", server=self.client.server)
+        self.listening.anew()
         self._changed()
 
     async def _on_disconnected(self) -> None:
@@ -210,6 +218,7 @@ class Connection:
         lost = self.client.lost
         reason = describe(lost) if lost is not None else "closed"
         self._log.warning("lost the connection to NATS", server=self.client.server, reason=reason)
+        self.listening.anew()
         self._changed()
 
     async def _on_closed(self) -> None:

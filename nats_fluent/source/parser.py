@@ -36,10 +36,12 @@ class FrameParser(Parser):
 
     Attributes:
         takers: by subscription id, who takes its messages.
+        read: bytes that came, on all connections.
     """
 
     def __init__(self, client: Client) -> None:
         self.takers: dict[int, Taker] = {}
+        self.read = 0
         super().__init__(client)
 
     def reset(self) -> None:
@@ -56,6 +58,7 @@ class FrameParser(Parser):
         Raises:
             ProtocolError: what no server sends.
         """
+        self.read += len(data)
         if self._pieces:
             self._pieces.append(data)
             self._held += len(data)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nats_fluent.account import Account
+from nats_fluent.account import MOST_KINDS, MOST_NAME, OTHER, Account
 
 
 def test_a_new_account_is_empty():
@@ -30,3 +30,22 @@ def test_what_is_held_is_neither_delivered_nor_given_up(
     came = sum(received.values()) + recovered
     assert came == account.delivered + account.dropped + account.lost + account.returned + account.held
     assert account.held == account.in_memory + account.spooled
+
+
+def test_kinds_beyond_a_limit_become_one_of_their_topic():
+    account = Account()
+    for number in range(MOST_KINDS + 5):
+        account.new_kind(("t", f"i{number}", "create"))
+    account.new_kind(("u", "i", "create"))
+    assert len(account.kinds) == MOST_KINDS + 2
+    assert account.kinds["t", OTHER, OTHER] == 5
+    assert account.kinds["u", OTHER, OTHER] == 1
+    assert account.kinds["t", f"i{MOST_KINDS - 1}", "create"] == 1
+
+
+def test_a_long_word_is_no_kind_of_its_own():
+    account = Account()
+    longest = "x" * MOST_NAME
+    for identity, operation in ((longest, longest), (longest + "x", ""), ("", longest + "x")):
+        account.new_kind(("t", identity, operation))
+    assert account.kinds == {("t", longest, longest): 1, ("t", OTHER, OTHER): 2}

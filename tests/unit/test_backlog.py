@@ -18,7 +18,7 @@ def chunk(name, size=100):
 
 
 def on_disk(number, size=100):
-    return Stored(number, 1, 0, size, footprint(size + HEAD))
+    return Stored(number, 1, 0, size, footprint(size + HEAD), written=1e9 + number)
 
 
 class Line:
@@ -84,6 +84,19 @@ class Line:
 
 
 # overflow
+
+
+def test_since_when_the_oldest_file_is_there():
+    line = Line(window=100, reserve=ROOM, found=[on_disk(2), on_disk(3)])
+    assert line.backlog.oldest == 1e9 + 2
+    line.steps()
+    assert line.sent() == ["2", "3"]
+    assert line.backlog.oldest == 1e9 + 2
+    line.acknowledge()
+    assert line.backlog.oldest == 1e9 + 3
+    line.acknowledge()
+    assert line.backlog.oldest is None
+    assert line.submit(chunk(4)).backlog.oldest is None  # in memory only
 
 
 def test_what_the_sink_has_room_for_does_not_touch_the_disk():

@@ -47,6 +47,10 @@ def test_with_all_as_it_should_be_it_is_ready(changes):
             {"nats": NatsFacts(connected=True, subscribed=True, denied=["a", "b.>"])},
             {"nats": "the server denies a, b.>"},
         ),
+        (
+            {"nats": NatsFacts(connected=True, subscribed=True, silent=6.2, denied=["a"])},
+            {"nats": "connected, and it has not answered for 6 s"},
+        ),
         ({"shipper": ShipperFacts()}, {"log shipper": "not connected: no attempt has ended yet"}),
         ({"shipper": ShipperFacts(reason="gone")}, {"log shipper": "not connected: gone"}),
         (

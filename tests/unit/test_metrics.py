@@ -11,8 +11,17 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from nats_fluent import exposition, metrics
 from nats_fluent.account import BOUNDS, Account, Histogram
-from nats_fluent.facts import Facts, ShipperFacts, SpoolFacts, StreamFacts, Times, TopicFacts
-from nats_fluent.observe import MOST_TOPICS, topics
+from nats_fluent.facts import (
+    Facts,
+    IdentityFacts,
+    NatsFacts,
+    ShipperFacts,
+    SpoolFacts,
+    StreamFacts,
+    Times,
+    TopicFacts,
+)
+from nats_fluent.observe import MOST_TOPICS, identities, topics
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0,text/plain;q=0.5"
 PARSE = {
@@ -35,12 +44,14 @@ WHOLE = Facts(
         "a": TopicFacts(received=5, bytes=900, undecodable=1, dropped=2),
         'b"\\\n': TopicFacts(received=7),
     },
+    identities=[IdentityFacts(topic="a", identity="enforcer", operation="update", count=4)],
     decoded=9,
+    nats=NatsFacts(silent=6.5, cut_off=2),
     buffer_bytes=12345,
     shipper=ShipperFacts(
         connected=True, acknowledged_at=1.7e9, end_to_end=histogram(0.002, 0.3, 1e6), oldest=2.5
     ),
-    spool=SpoolFacts(mode="always", bytes=4096),
+    spool=SpoolFacts(mode="always", bytes=4096, oldest=70.5),
     stream=StreamFacts(stream="s", durable="d", pending=11),
 )
 
@@ -64,6 +75,11 @@ def test_both_texts_are_read_by_their_parsers(accept):
     dropped = ("nats_fluent_publications_dropped_total", ("reason", "buffer_full"), ("topic", "a"))
     assert found[dropped] == 2
     assert found["nats_fluent_publications_decoded_total",] == 9
+    kind = ("identity", "enforcer"), ("operation", "update"), ("topic", "a")
+    assert found["nats_fluent_publications_by_identity_total", *kind] == 4
+    assert found["nats_fluent_nats_silent_seconds",] == 6.5
+    assert found["nats_fluent_nats_cut_off_total",] == 2
+    assert found["nats_fluent_spool_oldest_seconds",] == 70.5
     assert found["nats_fluent_buffer_bytes",] == 12345
     assert found["nats_fluent_buffer_oldest_seconds",] == 2.5
     assert found["nats_fluent_spool_bytes",] == 4096
@@ -142,6 +158,20 @@ def test_topics_beyond_a_limit_become_one():
     # `first` has one of the hundred, so t99 is the first of the others.
     assert found["other"] == TopicFacts(received=sum(range(99, 120)), bytes=210, undecodable=63, dropped=42)
     assert sum(topic.received for topic in found.values()) == sum(account.received.values())
+
+
+def test_identities_are_those_of_the_topics_that_have_numbers_most_first():
+    account = Account()
+    for number in range(MOST_TOPICS + 2):
+        account.received[f"t{number}"] = 1
+        account.kinds[f"t{number}", "i", "create"] = number + 1
+    found = identities(account)
+    assert found[0] == IdentityFacts(
+        topic="other", identity="i", operation="create", count=2 * MOST_TOPICS + 3
+    )
+    assert found[1] == IdentityFacts(topic="t99", identity="i", operation="create", count=100)
+    assert len(found) == MOST_TOPICS + 1
+    assert sum(each.count for each in found) == sum(account.kinds.values())
 
 
 # Histograms

@@ -189,6 +189,16 @@ async def test_what_cannot_be_decoded_is_delivered_under_its_own_name():
     assert account.replaced_bytes == 2
 
 
+async def test_what_is_decoded_is_counted_by_what_it_is_about():
+    pipe = Pipe(max_records=1)
+    async with pipe.running():
+        pipe.receive(*[GOOD] * 3, b"junk")
+        await idle()
+        records = [next(read_entries(chunk.entries))[1] for chunk in pipe.chunks]
+    assert pipe.account.kinds == {("t", records[0]["identity"], records[0]["operation"]): 3}
+    assert "identity" not in records[3]
+
+
 async def test_what_was_given_back_is_not_delivered():
     pipe = Pipe(max_records=2)
     async with pipe.running():

@@ -70,8 +70,9 @@ def test_a_chunk_comes_back_as_it_was(directory, fsync):
     spool = Spool(str(directory), fsync=fsync)
     assert spool.open() == ([], 1, [], [])
     written = spool.write(7, chunk())
-    assert written == Stored(7, 2, 1, len(b"entries"), BLOCK)
-    assert names(directory) == ["0000000000000007.chunk"]
+    (file,) = directory.glob("*.chunk")
+    assert file.name == "0000000000000007.chunk"
+    assert written == Stored(7, 2, 1, len(b"entries"), BLOCK, file.stat().st_mtime)
     assert same(spool.read(written), chunk())
     assert again(spool) == ([written], 8, [], [])
     spool.remove(written)
