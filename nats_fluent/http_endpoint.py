@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from nats_fluent.facts import Facts
     from nats_fluent.health import Health
 
-PATHS = ("/", "/livez", "/readyz", "/metrics", "/status", "/drain")
+PATHS = ("/", "/livez", "/readyz", "/healthz", "/metrics", "/status", "/drain")
 
 CLOSE_WITHIN = 1.0
 """Seconds for answers that are on their way when the program ends."""
@@ -101,10 +101,12 @@ class Endpoint:
         self._log = log
         page = resources.files("nats_fluent").joinpath("status.html").read_text("utf-8")
         self._page, self._policy = page, policy(page)
+        self._was_ready = False
         app = web.Application(client_max_size=BODY, middlewares=[_with_headers])
         app.router.add_get("/", self._get_page)
         app.router.add_get("/livez", self._get_livez)
         app.router.add_get("/readyz", self._get_readyz)
+        app.router.add_get("/healthz", self._get_healthz)
         app.router.add_get("/metrics", self._get_metrics)
         app.router.add_get("/status", self._get_status)
         app.router.add_post("/drain", self._post_drain)
@@ -146,6 +148,15 @@ class Endpoint:
 
     async def _get_readyz(self, _: web.Request) -> web.Response:
         return _answer(ready(self._facts()))
+
+    async def _get_healthz(self, _: web.Request) -> web.Response:
+        # Docker has one check for both: whether the old one may go, and whether this one must.
+        facts = self._facts()
+        if self._was_ready:
+            return _answer(live(facts))
+        health = ready(facts)
+        self._was_ready = health.ok
+        return _answer(health)
 
     async def _get_metrics(self, request: web.Request) -> web.Response:
         text, content_type = render(self._facts(), request.headers.get("Accept", ""))

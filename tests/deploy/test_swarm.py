@@ -15,6 +15,7 @@ import yaml
 from commands import COMMAND, ENVIRON
 from programs import FluentBit, find, free_port, started
 
+from nats_fluent.healthcheck import LISTEN
 from nats_fluent.sections import ShutdownSettings
 
 ROOT = Path(__file__).parents[2]
@@ -210,6 +211,17 @@ def test_every_service_has_the_time_that_it_takes_to_stop():
         assert stop[CONSUMER] == timeout + 5
         # Once for its chunks, once for what its Kafka client has queued, and ten for chunks that find no room there.
         assert stop[SHIPPER] > 2 * grace + 10
+
+
+@pytest.mark.parametrize("read", [lambda: stack(values("stdout")), lambda: engine.stack_of(PLAIN)])
+def test_a_consumer_is_started_when_it_was_ready_and_ended_when_it_stands_still(read):
+    """And for nothing else: tests/integration/test_healthcheck.py has what the check asks."""
+    consumer = read()["services"][CONSUMER]
+    check = consumer["healthcheck"]
+    assert check["test"] == ["CMD", "python", "-m", "nats_fluent.healthcheck", "/healthz"]
+    assert check["retries"] == 6
+    assert check["start_period"] == "8760h0m0s"
+    assert consumer["environment"][LISTEN] == "0.0.0.0:9464"
 
 
 def test_the_stack_without_helm_says_the_same():

@@ -278,6 +278,7 @@ def test_what_each_path_is(watched):
         ("/", "text/html; charset=utf-8"),
         ("/livez", "application/json"),
         ("/readyz", "application/json"),
+        ("/healthz", "application/json"),
         ("/status", "application/json"),
         ("/metrics", "text/plain; version=0.0.4; charset=utf-8"),
     ):

@@ -75,6 +75,7 @@ the names that the platform gives them.
   "NATS_FLUENT_NATS_USER" (.Values.nats.user | default (include "global" (list . "accounts.nats.user")))
   "NATS_FLUENT_TOPICS" (join "," .Values.topics)
   "NATS_FLUENT_FLUENT_URL" "forward://kafka-exporter-log-shipper:24224"
+  "NATS_FLUENT_HTTP_LISTEN" "0.0.0.0:9464"
   "NATS_FLUENT_LOG_LEVEL" (.Values.log.level | default $log.level)
   "NATS_FLUENT_LOG_FORMAT" (.Values.log.format | default $log.format)
   "NATS_FLUENT_SHUTDOWN_TIMEOUT" (printf "%ds" (int .Values.shutdownSeconds))
