@@ -40,7 +40,7 @@ class Undecodable(NatsFluentError):  # noqa: N818 - it names the outcome, as the
     """A payload cannot be decoded.
 
     Attributes:
-        stage: what was being read: ``publication``, ``content`` or ``entity``.
+        stage: what was being read: ``publication``, ``content``, ``entity`` or ``headers``.
         reason: what was found there, with the position in bytes where one is known.
     """
 

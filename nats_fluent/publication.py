@@ -97,6 +97,8 @@ _EVENT_HEAD = b"\x85\xa8encoding"
 
 def fast_envelope(payload: bytes) -> Envelope:
     """Read the form that the Go libraries write since April 2019; NotFast for any other."""
+    if len(payload) > plain.MAX_VALUES:
+        return _large_envelope(payload)
     try:
         read = _read_envelope(payload)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
@@ -104,6 +106,17 @@ def fast_envelope(payload: bytes) -> Envelope:
     if not read.data:
         raise plain.NotFast
     return Envelope(read.topic, read.encoding, read.data, read.responseMode)
+
+
+def _large_envelope(payload: bytes) -> Envelope:
+    """Read it without what is not wanted: tracking data could be any number of strings."""
+    try:
+        envelope = careful_envelope(payload)
+    except Undecodable:
+        raise plain.NotFast from None
+    if not envelope.data:
+        raise plain.NotFast
+    return envelope
 
 
 def fast_content(envelope: Envelope) -> Content:
@@ -188,6 +201,16 @@ def published_to(payload: bytes) -> str:
         return careful_envelope(payload).topic
     except Undecodable:
         return ""
+
+
+def asks_for_ack(payload: bytes) -> bool:
+    """Whether the publisher waits for an answer, without a look at the content, which may be of any size."""
+    if payload[:1] == b"{":
+        return False  # from before April 2019, when no publisher could ask
+    try:
+        return careful_envelope(payload).response_mode == ACK_ASKED
+    except Undecodable:
+        return False
 
 
 def _tracking_data(walker: Walker) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -35,12 +36,19 @@ HEAD_BYTES = 65_536
 MOST_JSON = 6
 """Bytes of JSON for one byte of msgpack, at most: a control character as ``\\u0001``, or ``false`` and a comma."""
 
+MAX_HEADERS = 1_000
+"""Headers of one message. NATS limits their bytes only, and a name and a value take 2 of them."""
+
+TAG_PART = 128
+"""Characters of a field's value in a tag."""
+
 _OBJECT_KEY = ("targetID", "processingUnitID", "sourceID", "enforcerID", "namespace", "ID")
 """The first of these that a bare object has is what it is about, and groups what must stay in order."""
 _NAMESPACE = ("namespace", "processingUnitNamespace", "enforcerNamespace")
 _OBJECT_OPERATION = ("operation",)
 _OBJECT_TIME = ("date", "timestamp")
 _NS = 1_000_000_000
+_NOT_IN_TAG = re.compile(r"[^A-Za-z0-9_.:@$-]")
 _ROOM = 4_096
 """Bytes of an undecodable record besides its payload and subject, and more than enough."""
 
@@ -69,6 +77,11 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     operation: str = ""
 
 
+def tag_part(value: str) -> str:
+    """Return what a publisher chose, fit for a tag: short, and without what means something in a path or a pattern."""
+    return _NOT_IN_TAG.sub("_", value[:TAG_PART])
+
+
 def undecodable_tag(template: str) -> str:
     """Return the tag of what cannot be decoded: what the template begins with, then ``undecodable``."""
     prefix, field, _ = template.partition("{")
@@ -90,6 +103,8 @@ class Recorder:
         self._undecodable_tag = undecodable_tag(settings.tag)
         self._max_bytes = settings.max_bytes
         self._surely_small = settings.max_bytes // MOST_JSON
+        # Of a publication that is larger, as JSON of the Go libraries or as msgpack, no record is within the limit.
+        self._surely_large = settings.max_bytes * MOST_JSON
         self._prefix = f"{run_id}-"
         self._count = 0
         self._by_topic = not any(
@@ -106,6 +121,13 @@ class Recorder:
         """
         payload = delivery.payload
         self._count += 1
+        if len(payload) > self._surely_large:
+            reason = (
+                f"the payload takes {len(payload)} bytes, over the limit of {self._surely_large} "
+                f"({MOST_JSON} times record.max_bytes)"
+            )
+            asked = publication.asks_for_ack(payload)
+            return self._undecodable(delivery, reason, now_ns, ack_asked=asked, head=HEAD_BYTES)
         ack_asked = False
         replaced = 0
         try:
@@ -200,7 +222,10 @@ class Recorder:
         if self._by_topic:
             return self._tags.setdefault(topic, self._template.format(topic=topic))
         return self._template.format(
-            topic=topic, subject=subject, identity=identity or "unknown", operation=operation or "none"
+            topic=topic,
+            subject=tag_part(subject),
+            identity=tag_part(identity) or "unknown",
+            operation=tag_part(operation) or "none",
         )
 
     def _undecodable(
@@ -248,7 +273,12 @@ def parse_headers(block: bytes) -> dict[str, str | list[str]]:
 
     A name that occurs several times has the list of its values. What is not UTF-8 becomes U+FFFD; a line without
     a colon is left out.
+
+    Raises:
+        Undecodable: there are more than MAX_HEADERS.
     """
+    if block.count(b"\r\n") > MAX_HEADERS + 2:  # the first line, and the empty one that ends them
+        raise Undecodable("headers", f"more than {MAX_HEADERS} lines")
     headers: dict[str, str | list[str]] = {}
     for line in block.split(b"\r\n")[1:]:
         raw_name, colon, raw_value = line.partition(b":")

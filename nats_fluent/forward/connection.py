@@ -296,5 +296,8 @@ def _kind(message: object) -> _Kind:
 
 
 def _show(message: object) -> str:
-    shown = repr(message)
+    try:
+        shown = repr(message)
+    except RecursionError:  # msgpack takes 1,024 levels, Python's repr fewer
+        shown = "what is nested too deeply"
     return shown if len(shown) <= MAX_SHOWN else f"{shown[:MAX_SHOWN]}..."
