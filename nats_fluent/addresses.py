@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -9,10 +10,11 @@ from urllib.parse import urlsplit
 from nats_fluent.options import Kind, quote, word_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-NATS_PORT = 4222
-FORWARD_PORT = 24224
+NATS_PORTS = {"nats": 4222, "tls": 4222, "ws": 80, "wss": 443}
+"""By scheme; those of a websocket are what NATS's other clients and URLs in general mean."""
+FORWARD_PORTS = {"forward": 24224, "forward+tls": 24224}
 
 
 class FluentUrl(NamedTuple):
@@ -78,29 +80,49 @@ def _addresses(raw: object) -> list[str]:
     return [word_of(item) for item in items_of(raw)]
 
 
-def _endpoint(url: str, schemes: tuple[str, ...], port: int, forms: str) -> tuple[str, str, int]:
-    """Return scheme, host and port of an address that has nothing else."""
+def _endpoint(url: str, ports: Mapping[str, int], forms: str) -> tuple[str, str, int]:
+    """Return scheme, host and port of an address that has nothing else; `ports` has what is meant by each scheme."""
     try:
         parts = urlsplit(url)
-        found = (parts.scheme, parts.hostname or "", port if parts.port is None else parts.port)
+        found = (
+            parts.scheme,
+            parts.hostname or "",
+            ports.get(parts.scheme, 0) if parts.port is None else parts.port,
+        )
     except ValueError:
         found = ("", "", 0)
     else:
         if parts.path.rstrip("/") or parts.query or parts.fragment:
             found = ("", "", 0)
-    if found[0] not in schemes or not found[1] or not found[2]:
+    if found[0] not in ports or not found[1] or not found[2]:
         raise ValueError(f"{quote(url)} is not an address; write {forms}")
     return found
 
 
 def _servers(raw: object) -> tuple[str, ...]:
-    forms = "nats://host:4222, tls://host:4222 or host:4222"
+    forms = "nats://host:4222, tls://host:4222, wss://host:443 or host:4222"
     found = []
+    schemes = set()
     for item in _addresses(raw):
         url = item if "://" in item else f"nats://{item}"
-        scheme, host, port = _endpoint(url, ("nats", "tls"), NATS_PORT, forms)
+        scheme, host, port = _endpoint(url, NATS_PORTS, forms)
         found.append(f"{scheme}://{_address(host, port)}")
+        schemes.add(scheme)
+    # A nats:// beside a tls:// is turned into TLS, which a websocket cannot be.
+    if len(schemes) > 1 and not schemes <= {"nats", "tls"}:
+        raise ValueError(
+            f"{quote(raw)} has {' and '.join(sorted(schemes))}; with a websocket, write ws or wss for all"
+        )
     return tuple(found)
+
+
+def loopback(url: str) -> bool:
+    """Whether what is sent to the URL stays on this host."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")  # RFC 6761
 
 
 def _fluent_urls(raw: object) -> tuple[FluentUrl, ...]:
@@ -112,7 +134,7 @@ def _fluent_urls(raw: object) -> tuple[FluentUrl, ...]:
         elif item.startswith("unix:///") and item != "unix:///":
             found.append(FluentUrl("unix", path=item.removeprefix("unix://")))
         else:
-            found.append(FluentUrl(*_endpoint(item, ("forward", "forward+tls"), FORWARD_PORT, forms)))
+            found.append(FluentUrl(*_endpoint(item, FORWARD_PORTS, forms)))
     if FluentUrl("stdout") in found and len(found) > 1:
         raise ValueError(f"{quote(raw)} has stdout: beside others; write stdout: alone, or leave it out")
     return tuple(found)
@@ -156,7 +178,7 @@ def _listen(raw: object) -> str:
     forms = "127.0.0.1:9464, 0.0.0.0:9464 for every address of this host, or off"
     text = word_of(raw)
     try:
-        _, host, port = _endpoint(f"http://{text}", ("http",), 0, "")
+        _, host, port = _endpoint(f"http://{text}", {"http": 0}, "")
     except ValueError:
         host, port = "", 0
     if not host or "@" in text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +21,26 @@ def check(layers: Layers) -> None:
             wrong=lambda password, key: password is not None and key is None,
             problem="a passphrase without a key; give the key_file",
         )
+    for one, other in combinations(("nats.user", "nats.token", "nats.nkey", "nats.creds"), 2):
+        layers.check(
+            one,
+            other,
+            wrong=lambda one, other: one is not None and other is not None,
+            problem="each is a way to sign in, and the server takes one; give one of them",
+        )
+    for name in ("ca_file", "cert_file"):
+        layers.check(
+            f"nats.{name}",
+            "nats.servers",
+            wrong=lambda path, servers: path is not None and servers[0].startswith("ws://"),
+            problem="no address uses TLS, and a websocket cannot begin it later; write wss://",
+        )
+    layers.check(
+        "nats.tls_first",
+        "nats.servers",
+        wrong=lambda first, servers: first == "on" and servers[0].startswith(("ws://", "wss://")),
+        problem="with wss:// TLS comes first in any case, with ws:// never; leave tls_first out",
+    )
     layers.check(
         "fluent.user",
         "fluent.shared_key",

@@ -26,15 +26,15 @@ from nats_fluent.forward.connection import Failed, ForwardConnection, State
 from nats_fluent.forward.handshake import Credentials
 from nats_fluent.settings import CATALOGUE
 from nats_fluent.sink import stream as network
-from nats_fluent.source import tls
+from nats_fluent.source import login
 from nats_fluent.source.api import Api
-from nats_fluent.source.connect import connect_once
+from nats_fluent.source.connect import connect_once, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from nats_fluent.addresses import FluentUrl
-    from nats_fluent.sections import FluentSettings, NatsSettings, SpoolSettings
+    from nats_fluent.sections import FluentSettings, SpoolSettings
     from nats_fluent.settings import Loaded, Settings
     from nats_fluent.source.client import Client
     from nats_fluent.source.connect import Reached, Unusable
@@ -86,13 +86,18 @@ _ADVICE = {
     (
         "NATS",
         "connect",
-    ): "Does a nats-server listen there, and do firewalls and network policies let this through?",
+    ): (
+        "Does a nats-server listen there, for this scheme, and do firewalls and network policies let this through? "
+        "One that connects and says nothing may wait for TLS: nats.tls_first."
+    ),
     ("NATS", "TLS"): (
         "Is the certificate from a CA in nats.ca_file and for the host in nats.servers? "
-        "Where the server asks for a client certificate, give nats.cert_file and nats.key_file."
+        "Where the server asks for a client certificate, give nats.cert_file and nats.key_file. "
+        "nats.tls_first is for servers with handshake_first only."
     ),
     ("NATS", "login"): (
-        "Does the server know nats.user with this nats.password, or the user of the client certificate?"
+        "Does the server know nats.user with this nats.password, nats.token, nats.nkey, nats.creds, or the user of "
+        "the client certificate? One of them is given, or none."
     ),
     ("NATS", "subscribe"): "Let this user subscribe there, or leave the subject out of topics.",
     ("log shipper", "resolve"): "Is the host in fluent.url right, and does the DNS of this machine know it?",
@@ -187,7 +192,7 @@ def verify_files(settings: Settings) -> None:
     """
     problems: list[str] = []
     try:
-        tls.tls_context(settings.nats)
+        verify(settings.nats)
     except SettingsError as error:
         problems += error.problems
     try:
@@ -252,7 +257,8 @@ async def _try_nats(settings: Settings, timeout: float) -> list[Attempt]:  # noq
         shown = ""
         if step == "TLS":
             host, _, port = server.rpartition(":")
-            shown = await _shown(host.strip("[]"), int(port), greeted=True)
+            greeted = settings.nats.tls_first == "off" and not settings.nats.websocket
+            shown = await _shown(host.strip("[]"), int(port), greeted=greeted)
         detail = f"{server}: {reason}{shown}"
         attempts.append(Attempt("NATS", ok=False, detail=detail, step=step, spare=reached is not None))
     if reached is None:
@@ -262,7 +268,7 @@ async def _try_nats(settings: Settings, timeout: float) -> list[Attempt]:  # noq
         Attempt("NATS", ok=True, detail=await _resolved(host.strip("[]"), int(port)), step="resolve"),
         Attempt("NATS", ok=True, detail=f"{reached.server}, version {reached.version}", step="connect"),
         Attempt("NATS", ok=True, detail=_secured(reached.certificate, tls=reached.tls), step="TLS"),
-        Attempt("NATS", ok=True, detail=_user(settings.nats), step="login"),
+        Attempt("NATS", ok=True, detail=login.shown(settings.nats), step="login"),
     ]
     match reached.seen:
         case (bool(ok), str(detail)):
@@ -276,12 +282,6 @@ async def _try_nats(settings: Settings, timeout: float) -> list[Attempt]:  # noq
             subjects = ", ".join(topic.subject for topic in settings.topics)
             attempts.append(Attempt("NATS", ok=True, detail=subjects, step="subscribe"))
     return attempts
-
-
-def _user(settings: NatsSettings) -> str:
-    if settings.user is not None:
-        return f"as {settings.user}"
-    return "with the client certificate" if settings.cert_file is not None else "without a user"
 
 
 def _secured(certificate: Mapping[str, object], *, tls: bool, version: str = "") -> str:

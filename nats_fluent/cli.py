@@ -40,7 +40,10 @@ Command = Callable[..., None]
 
 
 def settings_flags(*sections: str) -> Callable[[Command], Command]:
-    """Give a command, in place of its ``**flags``, a flag for each setting of the sections, or of all."""
+    """Give a command, in place of its ``**flags``, a flag for each setting of the sections, or of all.
+
+    For a secret that is the one for its file.
+    """
 
     def decorate(command: Command) -> Command:
         signature = inspect.signature(command, eval_str=True)
@@ -58,6 +61,8 @@ def settings_flags(*sections: str) -> Callable[[Command], Command]:
                         help=_help(option),
                         rich_help_panel=f"Settings: {option.section}",
                         show_default=False,
+                        # It is refused, with what to give in its place.
+                        hidden=option.kind.secret,
                     ),
                 ],
             )
@@ -72,8 +77,7 @@ def settings_flags(*sections: str) -> Callable[[Command], Command]:
 
 def _help(option: Option) -> str:
     default = f"; default {option.show(option.default)}" if option.show(option.default) else ""
-    seen = " Others on this machine can see a flag; prefer the file." if option.kind.secret else ""
-    return f"{option.doc}{seen} (env {option.env}{default})"
+    return f"{option.doc} (env {option.env}{default})"
 
 
 def _load(config: Path | None, flags: dict[str, Any]) -> Loaded:

@@ -222,7 +222,7 @@ class _Demo:
         stop = self._stop
         if not await self._ready(service):
             return
-        client = Client(require_tls=False, fatal=lambda _: stop.set())
+        client = Client(NatsSettings(), fatal=lambda _: stop.set())
         await client.connect([url], name="nats-fluent demo", allow_reconnect=False)
         try:
             start, number = time.monotonic(), 0

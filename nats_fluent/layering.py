@@ -166,6 +166,13 @@ class Layers:
             if raw is None or (isinstance(raw, str) and not raw.strip()):
                 continue
             self.origins[option.key] = origin
+            if option.kind.secret and origin.startswith("flag "):
+                self.refuse(
+                    f"{origin}: others on this machine can see a flag; give {option.flag}-file, or {option.env} in the "
+                    "environment",
+                    option.key,
+                )
+                return
             try:
                 self.values[option.key] = option.kind.parse(raw)
             except ValueError as error:

@@ -34,10 +34,29 @@ class NatsSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     servers: Annotated[
         tuple[str, ...],
-        Say(addresses.SERVERS, "NATS servers, nats:// or tls://.", _former("PUBSUB_ADDRESS")),
+        Say(
+            addresses.SERVERS,
+            "NATS servers, nats:// or tls://; or ws:// or wss://.",
+            _former("PUBSUB_ADDRESS"),
+        ),
     ] = ("nats://127.0.0.1:4222",)
+    discovery: Annotated[
+        Literal["on", "off"],
+        Say(
+            options.choice("on", "off"),
+            "Whether servers that a cluster tells of are connected to, too, when one is lost.",
+        ),
+    ] = "on"
     user: Annotated[str | None, Say(WORD, "User name.", _former("PUBSUB_USER"))] = None
     password: Annotated[Secret | None, Say(SECRET, "Password of the user.", _former("PUBSUB_PASS"))] = None
+    token: Annotated[Secret | None, Say(SECRET, "Token, in place of user and password.")] = None
+    nkey: Annotated[
+        Secret | None, Say(SECRET, "Seed of a user's NKey (SU...), which signs and is not sent.")
+    ] = None
+    creds: Annotated[
+        Secret | None,
+        Say(SECRET, "Credentials: a user's JWT and the seed of its NKey, as nsc writes them."),
+    ] = None
     ca_file: Annotated[
         Path | None,
         Say(PATH, "CA certificates (PEM) that the servers' must come from; asks for TLS.", _former("CACERT")),
@@ -51,6 +70,13 @@ class NatsSettings(msgspec.Struct, frozen=True, kw_only=True):
     key_password: Annotated[
         Secret | None, Say(SECRET, "Passphrase of the private key.", _former("CLIENT_CERT_KEY_PASS"))
     ] = None
+    tls_first: Annotated[
+        Literal["on", "off"],
+        Say(
+            options.choice("on", "off"),
+            "Whether TLS comes before the server's first line, for servers with handshake_first; asks for TLS.",
+        ),
+    ] = "off"
     queue_group: Annotated[
         str, Say(WORD, "Queue group: programs with the same one share the messages between them.")
     ] = "nats-fluent"
@@ -68,6 +94,20 @@ class NatsSettings(msgspec.Struct, frozen=True, kw_only=True):
     ping_interval: Annotated[
         float, Say(DURATION, "Time between pings; a server that left two unanswered is given up.")
     ] = 15.0
+
+    @property
+    def tls(self) -> bool:
+        """Whether TLS is asked for, by any of the files or by the scheme of one server: then nothing goes without."""
+        return (
+            any((self.ca_file, self.cert_file, self.key_file))
+            or self.tls_first == "on"
+            or any(server.startswith(("tls://", "wss://")) for server in self.servers)
+        )
+
+    @property
+    def websocket(self) -> bool:
+        """Whether the servers are reached by a websocket."""
+        return self.servers[0].startswith(("ws://", "wss://"))
 
 
 class JetStreamSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
-from nats_fluent import agreement
+from nats_fluent import addresses, agreement
 from nats_fluent.addresses import overlap
 from nats_fluent.errors import SettingsError
 from nats_fluent.layering import Layers, build, catalogue
@@ -121,6 +121,12 @@ def _warnings(settings: Settings, layers: Layers) -> Iterator[str]:
     ):
         if size >= most:
             yield f"{key} ({layers.origins[key]}) is not below {most}; {why}, unless its own limit is raised."
+    readable = [key for key in ("nats.password", "nats.token") if layers.values[key] is not None]
+    if readable and not settings.nats.tls and not all(map(addresses.loopback, settings.nats.servers)):
+        yield (
+            f"nats.servers ({layers.origins['nats.servers']}): nothing asks for TLS, so who is on the way to the "
+            f"server can read {readable[0]}; write tls:// or wss://."
+        )
     for one, other in combinations([topic.subject for topic in settings.topics], 2):
         if overlap(one, other):
             yield f"topics ({layers.origins['topics']}): what matches both {one} and {other} is sent twice."

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import ssl
 from typing import TYPE_CHECKING, Any, cast
 
 from nats import errors
@@ -16,8 +18,11 @@ from nats.aio.client import Client as NatsClient
 from nats.aio.transport import TcpTransport
 from nats.protocol.parser import PERMISSIONS_ERR
 
-from nats_fluent.errors import SourceError
+from nats_fluent.errors import SettingsError
+from nats_fluent.source import login
 from nats_fluent.source.parser import FrameParser
+from nats_fluent.source.tls import tls_context
+from nats_fluent.source.websocket import WebSocketTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
 
+    from nats_fluent.sections import NatsSettings
     from nats_fluent.source.parser import Taker
 
 
@@ -37,6 +43,13 @@ DENIALS = 1000
 """The server's last words about permissions that `Client.denied` looks through: more than it asks subjects for."""
 
 
+_VIOLATION = "authorization violation"
+
+
+class NoTlsError(errors.Error):
+    """TLS is asked for, and the server does not offer it."""
+
+
 class ServerComplaint(errors.Error):
     """A ``-ERR`` line of the server that is about more than one subject."""
 
@@ -44,8 +57,12 @@ class ServerComplaint(errors.Error):
 class Client(NatsClient):
     """One connection, which is never given up, never downgraded and never dead without a word.
 
+    The files that the settings name are read for each attempt: what was rotated is used from then on, and what cannot
+    be read is a reason to try again.
+
     Args:
-        require_tls: never send CONNECT, and with it the credentials, over a connection that is not TLS.
+        settings: who we are and whether TLS is asked for: then CONNECT, and with it what shows who we are, is never
+            sent without. Where the servers are, `connect` is told.
         fatal: called once with the error after which nats-py would go on as if nothing had happened.
 
     Attributes:
@@ -57,9 +74,9 @@ class Client(NatsClient):
         cut_off: connections that a server ended while it went on running.
     """
 
-    def __init__(self, *, require_tls: bool, fatal: Callable[[Exception], None]) -> None:
+    def __init__(self, settings: NatsSettings, *, fatal: Callable[[Exception], None]) -> None:
         super().__init__()
-        self._require_tls = require_tls
+        self._settings = settings
         self._fatal = fatal
         self.attempted = ""
         self.lost: Exception | None = None
@@ -95,23 +112,40 @@ class Client(NatsClient):
     @property
     def uses_tls(self) -> bool:
         """Whether what is written now is encrypted."""
-        transport = self._transport
-        if isinstance(transport, TcpTransport):
-            writer = transport._io_writer  # noqa: SLF001 - nats-py has no public way to ask
-            return writer is not None and writer.get_extra_info("ssl_object") is not None
-        return bool(getattr(transport, "_using_tls", False))
+        carrier = self._carrier
+        return carrier is not None and carrier.get_extra_info("ssl_object") is not None
 
     @property
     def certificate(self) -> dict[str, Any]:
         """The server's certificate, as `ssl.SSLSocket.getpeercert` has it; empty without TLS."""
+        carrier = self._carrier
+        return (carrier.get_extra_info("peercert") if carrier is not None else None) or {}
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """What the next handshake begins with. Its name is nats-py's, which asks for it each time.
+
+        Raises:
+            errors.Error: a file cannot be used.
+        """
+        try:
+            return tls_context(self._settings) or ssl.create_default_context()
+        except SettingsError as error:
+            raise errors.Error(str(error)) from error
+
+    @property
+    def _carrier(self) -> asyncio.WriteTransport | None:
+        """What the bytes leave by."""
         transport = self._transport
-        writer = transport._io_writer if isinstance(transport, TcpTransport) else None  # noqa: SLF001
-        return (writer.get_extra_info("peercert") if writer is not None else None) or {}
+        if isinstance(transport, WebSocketTransport):
+            return transport.carrier
+        writer = transport._io_writer if isinstance(transport, TcpTransport) else None  # noqa: SLF001 - no public way
+        return writer.transport if writer is not None else None
 
     @property
     def _writable(self) -> bool:
-        writer = self._transport._io_writer if isinstance(self._transport, TcpTransport) else None  # noqa: SLF001
-        return self.is_connected and writer is not None and not writer.is_closing()
+        carrier = self._carrier
+        return self.is_connected and carrier is not None and not carrier.is_closing()
 
     async def take(self, subject: str, queue: str, taker: Taker) -> Subscription:
         """Subscribe in a queue group; `taker` is called with each message as it is read.
@@ -182,42 +216,67 @@ class Client(NatsClient):
 
     async def renew(self) -> None:
         """Give up the connection, however well it looks, and make another. Returns at once."""
-        if isinstance(self._transport, TcpTransport) and self._transport._io_writer is not None:  # noqa: SLF001
+        if self._carrier is not None:
             # nats-py closes it, and then waits for what was written to leave, to a server that may read nothing.
-            self._transport._io_writer.transport.abort()  # noqa: SLF001
+            self._carrier.abort()
         if self.is_connected:
             await self._process_op_err(errors.StaleConnectionError())
 
     def _connect_command(self) -> bytes:
         # nats-py falls back to plain text, credentials included, when the server's INFO does not require TLS.
-        if self._require_tls and not self.uses_tls:
-            raise SourceError(
+        if self._settings.tls and not self.uses_tls:
+            raise NoTlsError(
                 f"TLS is asked for, and {self.server} does not offer it: nothing was sent to it. "
                 "Enable TLS on the server, or remove the TLS settings and tls:// to connect in plain text."
             )
         self.step = "login"
-        return super()._connect_command()
+        options = json.loads(super()._connect_command().removeprefix(b"CONNECT "))
+        try:
+            options |= login.fields(self._settings, self._server_info)
+        except SettingsError as error:
+            raise errors.Error(f"cannot sign in: {error}") from error
+        return b"CONNECT %s\r\n" % json.dumps(options).encode()
 
     async def _connect_to_server(self, s: Srv) -> None:
         self.attempted = _address(s)
         self.attempts += 1
         self.step = "connect"
+        if s.uri.scheme in {"ws", "wss"} and not self._transport:
+            self._transport = WebSocketTransport()
         await super()._connect_to_server(s)
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:  # noqa: FBT001, FBT002 - nats-py's own
         if initial_connection:
             self.step = "TLS"
+        # Before TLS, INFO can be from anybody who is on the way, and name a server that has a good certificate.
+        trusted = self.uses_tls or not self._settings.tls
+        if self._settings.discovery == "off" or not trusted:
+            info = {name: value for name, value in info.items() if name != "connect_urls"}
         await super()._process_info(info, initial_connection)
+        current: Any = self._current_server
+        for server in self._server_pool:
+            if server.discovered:
+                # nats-py takes the others of a websocket for nats://, and forgets the name after the first of them.
+                server.uri = server.uri._replace(scheme=current.uri.scheme)
+                if server.tls_name is not None and current.tls_name is not None:
+                    server.tls_name = current.tls_name
 
     async def _process_connect_init(self) -> None:
         # nats-py forgets to close the socket of an attempt that failed, or waits for ever for the end of one
         # whose TLS handshake failed (it waits for a protocol that start_tls has replaced).
+        if self._settings.tls_first == "on":
+            self.step = "TLS"
         try:
             await super()._process_connect_init()
         except BaseException as error:
             transport, self._transport = self._transport, None
             if transport is not None:
                 transport.close()  # type: ignore[no-untyped-call]
+            if isinstance(transport, WebSocketTransport):
+                transport.abort()
+                await transport.wait_closed()
+            if isinstance(error, errors.Error) and (explained := self._explained(str(error))) != str(error):
+                raise errors.Error(explained) from error
             if isinstance(
                 error, RuntimeError
             ):  # uvloop's word for a write to a socket that the server closed
@@ -266,9 +325,15 @@ class Client(NatsClient):
             self._denials = [*self._denials[-DENIALS:], err_msg.lower()]
             await super()._process_err(err_msg)
             return
-        complaint = ServerComplaint(err_msg.strip("'"))
+        complaint = ServerComplaint(self._explained(err_msg.strip("'")))
         self._complaint = complaint, asyncio.get_running_loop().time()
         await self._error_cb(complaint)
+
+    def _explained(self, said: str) -> str:
+        if _VIOLATION not in said.lower():
+            return said
+        words = said.removeprefix("nats: ").strip("'")
+        return f"{words}: {login.refused(self._settings)}"
 
     async def _process_op_err(self, e: Exception) -> None:
         if not (self.is_closed or self.is_reconnecting):

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nats import errors
 
-from nats_fluent.errors import SettingsError, SourceError
+from nats_fluent.errors import SourceError
+from nats_fluent.source import login
 from nats_fluent.source.client import Client, end
 from nats_fluent.source.listening import Listening
 from nats_fluent.source.tls import tls_context
@@ -104,8 +105,8 @@ class Connection:
         self._settings = settings
         self._subjects = {subject.lower(): subject for subject in subjects}
         self._log = log
-        self._tls = tls_context(settings)
-        self.client = Client(require_tls=self._tls is not None, fatal=self.fail)
+        verify(settings)
+        self.client = Client(settings, fatal=self.fail)
         self.listening = Listening(self.client, log)
         self.denied_publishes = 0
         self._up = False
@@ -138,12 +139,12 @@ class Connection:
         """Connect; return once that succeeded, however long it takes.
 
         Raises:
-            SourceError: TLS is asked for and the server does not offer it, or a URL cannot be used.
+            SourceError: a URL cannot be used.
         """
         wait = RECONNECT_WAIT + random.uniform(0, RECONNECT_JITTER)  # noqa: S311 - nobody gains by guessing it
         try:
             await self.client.connect(
-                **(_options(self._settings, self._tls) | {"reconnect_time_wait": wait}),
+                **(_options(self._settings) | {"reconnect_time_wait": wait}),
                 error_cb=self._on_error,
                 disconnected_cb=self._on_disconnected,
                 reconnected_cb=self._on_connected,
@@ -295,18 +296,18 @@ async def connect_once(
         failed: told of each server that cannot be used.
 
     Raises:
-        SettingsError: a TLS file cannot be used.
+        SettingsError: a file cannot be used.
         SourceError: none of them can be used; one sentence that says why, for each. A deadline that passes is
             such a reason, and which server it struck, which is why it is not the caller's.
     """
-    context = tls_context(settings)
+    verify(settings)
     problems: list[str] = []
     clock = asyncio.get_running_loop().time
     deadline = clock() + timeout
     for server in settings.servers:
-        client = Client(require_tls=context is not None, fatal=lambda _: None)
+        client = Client(settings, fatal=lambda _: None)
         attempt = asyncio.create_task(
-            _try(client, _options(settings, context) | {"servers": [server]}, look), name="nats-connect-once"
+            _try(client, _options(settings) | {"servers": [server]}, look), name="nats-connect-once"
         )
         step = reason = ""
         try:
@@ -370,29 +371,25 @@ def describe(error: BaseException) -> str:
             text = "no answer in time"
         case OSError(errno=int(number)) if not isinstance(error, socket.gaierror):
             text = os.strerror(number)
-        case errors.Error() if "authorization violation" in text.lower():
-            text = f"{text}: the server refused the user, the password or the client certificate"
     return text or type(error).__name__
 
 
-def _options(settings: NatsSettings, context: ssl.SSLContext | None) -> dict[str, Any]:
+def verify(settings: NatsSettings) -> None:
+    """See whether each file can be used.
+
+    Raises:
+        SettingsError: one cannot.
+    """
+    tls_context(settings)
+    login.check(settings)
+
+
+def _options(settings: NatsSettings) -> dict[str, Any]:
     """Return what nats-py is told on every kind of connection."""
-    options: dict[str, Any] = {
+    return {
         "servers": list(settings.servers),
         "name": settings.name,
         "connect_timeout": settings.connect_timeout,
         "ping_interval": settings.ping_interval,
+        "tls_handshake_first": settings.tls_first == "on",
     }
-    if context is not None:
-        options["tls"] = context
-    if settings.user is not None:
-        options |= {"user": settings.user, "password": lambda: _password(settings)}
-    return options
-
-
-def _password(settings: NatsSettings) -> str:
-    """Read the password anew for each attempt; one that cannot be read is a reason to try again."""
-    try:
-        return settings.password.get() if settings.password is not None else ""
-    except SettingsError as error:
-        raise errors.Error(f"the password cannot be read: {error}") from error

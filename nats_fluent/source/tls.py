@@ -17,15 +17,13 @@ if TYPE_CHECKING:
 def tls_context(settings: NatsSettings) -> ssl.SSLContext | None:
     """Return what to connect with, or None when nothing asks for TLS.
 
-    TLS is asked for by any of the files, or by a ``tls://`` server. Without a CA file the system's CAs
-    are trusted.
+    Whether something does, the settings say. Without a CA file the system's CAs are trusted.
 
     Raises:
         SettingsError: a file cannot be read or used; the passphrase is wrong; the key is not that of the
             certificate.
     """
-    files = (settings.ca_file, settings.cert_file, settings.key_file)
-    if not any(files) and not any(server.lower().startswith("tls://") for server in settings.servers):
+    if not settings.tls:
         return None
     if settings.key_file is not None and settings.cert_file is None:
         raise SettingsError(

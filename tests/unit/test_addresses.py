@@ -26,6 +26,8 @@ PORTS = st.integers(1, 65535)
         ("NATS://a, tls://b:1/", ("nats://a:4222", "tls://b:1")),
         (["nats://a"], ("nats://a:4222",)),
         ("[::1]", ("nats://[::1]:4222",)),
+        ("ws://a,ws://b:1", ("ws://a:80", "ws://b:1")),
+        ("wss://[::1]", ("wss://[::1]:443",)),
     ],
 )
 def test_servers(raw, servers):
@@ -50,8 +52,15 @@ def test_servers(raw, servers):
 )
 def test_what_is_not_a_server(raw):
     assert refused("servers", raw).endswith(
-        " is not an address; write nats://host:4222, tls://host:4222 or host:4222"
+        " is not an address; write nats://host:4222, tls://host:4222, wss://host:443 or host:4222"
     )
+
+
+@pytest.mark.parametrize(
+    ("raw", "schemes"), [("ws://a,wss://b", "ws and wss"), ("a,wss://b", "nats and wss")]
+)
+def test_a_websocket_stands_with_its_like(raw, schemes):
+    assert refused("servers", raw) == f"{raw!r} has {schemes}; with a websocket, write ws or wss for all"
 
 
 @pytest.mark.parametrize("kind", ["servers", "urls"])

@@ -60,13 +60,20 @@ def test_help_has_every_setting_with_its_names_default_and_sentence(invoke, comm
     shown = " ".join(invoke(command, "--help").stdout.split())
     for option in CATALOGUE:
         default = f"; default {option.show(option.default)}" if option.show(option.default) else ""
-        assert f" {option.flag} {option.kind.metavar} {option.doc}" in shown
-        assert f"(env {option.env}{default})" in shown
+        there = not option.kind.secret
+        assert (f" {option.flag} {option.kind.metavar} {option.doc}" in shown) is there
+        assert (f"(env {option.env}{default})" in shown) is there
 
 
-def test_help_of_secrets_warns_of_the_flag(invoke):
-    shown = " ".join(invoke("run", "--help").stdout.split())
-    assert shown.count("prefer the file.") == sum(option.kind.secret for option in CATALOGUE)
+@pytest.mark.parametrize(
+    "option", [option for option in CATALOGUE if option.kind.secret], ids=lambda one: one.key
+)
+def test_a_secret_is_no_flag(option, monkeypatch, capsys):
+    assert main(monkeypatch, "run", option.flag, "hunter2") == 2
+    assert capsys.readouterr().err.splitlines()[0] == (
+        f"nats-fluent: flag {option.flag}: others on this machine can see a flag; give {option.flag}-file, or "
+        f"{option.env} in the environment."
+    )
 
 
 def test_decode_has_the_settings_of_records_only(invoke):

@@ -154,6 +154,7 @@ def test_files_must_be_there(tmp_path):
 
 
 BOTH = "one is there without the other; give both or neither."
+ONE = "each is a way to sign in, and the server takes one; give one of them."
 SPOOL = "one is there without the other; give a directory, and the mode overflow or always."
 LARGER = "the first is larger than the second; make it smaller, or the second larger."
 
@@ -170,6 +171,22 @@ LARGER = "the first is larger than the second; make it smaller, or the second la
             {"nats_key_password": "x"},
             "nats.key_password nats.key_file",
             "a passphrase without a key; give the key_file.",
+        ),
+        ({"nats_user": "joe", "nats_password": "x", "nats_token": "x"}, "nats.user nats.token", ONE),
+        ({"nats_user": "joe", "nats_password": "x", "nats_nkey": "x"}, "nats.user nats.nkey", ONE),
+        ({"nats_user": "joe", "nats_password": "x", "nats_creds": "x"}, "nats.user nats.creds", ONE),
+        ({"nats_token": "x", "nats_nkey": "x"}, "nats.token nats.nkey", ONE),
+        ({"nats_token": "x", "nats_creds": "x"}, "nats.token nats.creds", ONE),
+        ({"nats_nkey": "x", "nats_creds": "x"}, "nats.nkey nats.creds", ONE),
+        (
+            {"nats_ca_file": "FILE", "nats_servers": "ws://a"},
+            "nats.ca_file nats.servers",
+            "no address uses TLS, and a websocket cannot begin it later; write wss://.",
+        ),
+        (
+            {"nats_tls_first": "on", "nats_servers": "wss://a"},
+            "nats.tls_first nats.servers",
+            "with wss:// TLS comes first in any case, with ws:// never; leave tls_first out.",
         ),
         (
             {"fluent_user": "joe", "fluent_password": "x"},
@@ -200,11 +217,38 @@ LARGER = "the first is larger than the second; make it smaller, or the second la
 def test_what_does_not_fit_together(write, flags, keys, problem):
     file = write("x")
     given = {name: str(file) if value == "FILE" else value for name, value in flags.items()}
-    where = " and ".join(
-        f"{key} ({f'flag {BY_KEY[key].flag}' if BY_KEY[key].param in flags else 'default'})"
-        for key in keys.split()
+    secret = {option.param: option.env for option in CATALOGUE if option.kind.secret}
+    origins = {name: f"environment {secret[name]}" if name in secret else "flag" for name in given}
+
+    def origin(option):
+        return origins.get(option.param, "default").replace("flag", f"flag {option.flag}")
+
+    where = " and ".join(f"{key} ({origin(BY_KEY[key])})" for key in keys.split())
+    environ = {secret[name]: value for name, value in given.items() if name in secret}
+    found = problems(environ, **{name: value for name, value in given.items() if name not in secret})
+    assert found == [f"{where}: {problem}"]
+
+
+@pytest.mark.parametrize(
+    ("servers", "environ", "key"),
+    [
+        ("nats://a", {"NATS_FLUENT_NATS_USER": "joe", "NATS_FLUENT_NATS_PASSWORD": "x"}, "nats.password"),
+        ("ws://a", {"NATS_FLUENT_NATS_TOKEN": "x"}, "nats.token"),
+        ("nats://[::1],nats://10.0.0.1", {"NATS_FLUENT_NATS_TOKEN": "x"}, "nats.token"),
+        ("nats://127.0.0.9,nats://localhost,nats://[::1],a.localhost", {"NATS_FLUENT_NATS_TOKEN": "x"}, None),
+        ("nats://a,tls://b", {"NATS_FLUENT_NATS_TOKEN": "x"}, None),
+        ("wss://a", {"NATS_FLUENT_NATS_TOKEN": "x"}, None),
+        ("nats://a", {"NATS_FLUENT_NATS_TLS_FIRST": "on", "NATS_FLUENT_NATS_TOKEN": "x"}, None),
+        ("nats://a", {"NATS_FLUENT_NATS_NKEY": "x"}, None),
+        ("nats://a", {"NATS_FLUENT_NATS_CREDS": "x"}, None),
+    ],
+)
+def test_a_secret_that_others_can_read_on_the_way_is_warned_of_once(servers, environ, key):
+    said = (
+        f"nats.servers (flag --nats-servers): nothing asks for TLS, so who is on the way to the server can read {key}; "
+        "write tls:// or wss://."
     )
-    assert problems(**given) == [f"{where}: {problem}"]
+    assert loaded(environ, nats_servers=servers).warnings == ((said,) if key else ())
 
 
 def test_certificates_for_a_log_shipper_with_tls(write):

@@ -27,10 +27,6 @@ UNSAID = "the server closed the connection and did not say why; its log does"
         (errors.TimeoutError(), "no answer in time"),
         (errors.FlushTimeoutError(), "flush timeout"),
         (errors.Error("nats: 'Authentication Timeout'"), "Authentication Timeout"),
-        (
-            errors.Error("nats: 'Authorization Violation'"),
-            "Authorization Violation: the server refused the user, the password or the client certificate",
-        ),
         (errors.Error(), "Error"),
     ],
 )
