@@ -23,7 +23,7 @@ KEY = re.compile(r"( *)(\w+):")
 
 OURS = re.compile(
     r"topics|nats\.(servers|user|password|ca_file|cert_file|key_file|key_password)(_file)?|jetstream\..*|spool\..*|log\..*"
-    r"|fluent\.(url|shared_key|user|password|hostname|ca_file|cert_file|key_file|key_password)(_file)?|shutdown\.timeout"
+    r"|fluent\.(url|shared_key|user|password|hostname|ca_file|cert_file|key_file|key_password)(_file)?|http\.listen|shutdown\.timeout"
 )
 """Settings that the chart has values of its own for, or makes itself."""
 
@@ -61,6 +61,8 @@ EXACT: dict[str, dict[str, Any]] = {
     "log.format": FORMATS,
     "global.log.format": FORMATS,
     "fluent.nativeSidecar": {"enum": ["auto", True, False, "true", "false"]},
+    "consumer.http.host": {"type": "string", "minLength": 1},
+    "consumer.http.port": {"type": "integer", "minimum": 1, "maximum": 65535},
     "terminationGracePeriodSeconds": {"type": ["integer", "null"], "minimum": 1},
     "outputEnv": SCALARS,
     "outputSecret.variables": MAP_OF_TEXT,

@@ -147,7 +147,6 @@ SENTENCES = [
         "keda.enabled needs jetstream.stream: core NATS knows no lag; take autoscaling.enabled.",
     ),
     ({"keda": {"enabled": True}, "jetstream": {"stream": "S"}}, "keda.enabled needs keda.monitoringEndpoint"),
-    ({"flavor": "fluentd", "podMonitor": {"enabled": True}}, "Fluentd has none that Prometheus reads."),
     (
         {"podDisruptionBudget": {"enabled": True, "maxUnavailable": ""}},
         "podDisruptionBudget needs minAvailable or max",

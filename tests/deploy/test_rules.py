@@ -8,25 +8,26 @@ from pathlib import Path
 
 import pytest
 import yaml
+from deploy import expressions
 from programs import find
-
-from nats_fluent.metrics import CATALOGUE, PREFIX
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "prometheus-rules.yaml"
-NAMES = {PREFIX + metric.name: metric for metric in CATALOGUE}
+KNOWN = expressions.known()
 ALL = [rule for group in yaml.safe_load(RULES.read_text("utf-8"))["groups"] for rule in group["rules"]]
 
 
 @pytest.mark.parametrize("rule", ALL, ids=lambda rule: rule["alert"])
 def test_a_rule_asks_for_metrics_that_there_are_by_labels_that_they_have(rule):
-    asked = set(re.findall(r"nats_fluent_\w+", rule["expr"]))
+    asked = set(expressions.names(rule["expr"]))
     assert asked
-    assert asked <= set(NAMES)
-    grouped = {name for names in re.findall(r"by \(([^)]*)\)", rule["expr"]) for name in names.split(", ")}
-    assert all(grouped <= {*NAMES[name].labels, "job", "instance"} for name in asked)
-    for name in re.findall(r"(?:increase|rate)\((\w+)", rule["expr"]):
-        assert NAMES[name].kind == "counter"
+    assert asked <= KNOWN.keys()
+    assert all(
+        group <= KNOWN[name].labels | {"job", "instance"}
+        for group in expressions.grouped(rule["expr"])
+        for name in asked
+    )
+    assert {name for name in asked if KNOWN[name].kind == "counter"} == expressions.grows(rule["expr"])
     assert rule["labels"]["severity"] in {"critical", "warning"}
     assert set(rule["annotations"]) == {"summary", "description"}
 

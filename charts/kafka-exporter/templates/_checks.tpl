@@ -127,9 +127,6 @@
     {{- $wrong = append $wrong "keda.enabled needs keda.monitoringEndpoint, as in nats.nats.svc:8222." }}
   {{- end }}
 {{- end }}
-{{- if and $fluentd (or $values.podMonitor.enabled $values.prometheusRule.enabled $values.dashboard.enabled) }}
-  {{- $wrong = append $wrong "podMonitor, prometheusRule and dashboard are about Fluent Bit's metrics; Fluentd has none that Prometheus reads." }}
-{{- end }}
 {{- with $values.podDisruptionBudget }}
   {{- if and .enabled (not (include "kafka-exporter.given" .minAvailable)) (not (include "kafka-exporter.given" .maxUnavailable)) }}
     {{- $wrong = append $wrong "podDisruptionBudget needs minAvailable or maxUnavailable." }}

@@ -72,6 +72,8 @@
 - name: NATS_FLUENT_LOG_{{ upper $name }}
   value: {{ $value | quote }}
 {{- end }}
+- name: NATS_FLUENT_HTTP_LISTEN
+  value: {{ printf "%s:%d" .Values.consumer.http.host (int .Values.consumer.http.port) | quote }}
 - name: NATS_FLUENT_SHUTDOWN_TIMEOUT
   value: {{ printf "%ds" (int .Values.consumer.shutdownTimeoutSeconds) }}
 {{- with .Values.consumer.extraEnv }}
@@ -101,8 +103,13 @@
   {{- with .Values.consumer.extraEnvFrom }}
   envFrom: {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with .Values.consumer.readinessProbe }}
-  readinessProbe: {{- toYaml . | nindent 4 }}
+  ports:
+    - name: metrics
+      containerPort: {{ .Values.consumer.http.port }}
+  {{- range $name, $path := dict "startupProbe" "/livez" "livenessProbe" "/livez" "readinessProbe" "/readyz" }}
+  {{- with include "kafka-exporter.probe" (list (index $.Values.consumer $name) $path "metrics") }}
+  {{ $name }}: {{- . | nindent 4 }}
+  {{- end }}
   {{- end }}
   {{- with .Values.consumer.resources }}
   resources: {{- toYaml . | nindent 4 }}

@@ -51,15 +51,6 @@
 {{- end }}
 {{- end }}
 
-{{/* A probe of the log shipper over HTTP: (list given path port) */}}
-{{- define "kafka-exporter.fluent.probe" -}}
-{{- with index . 0 }}
-{{- $http := dict "path" (index $ 1) "port" "fluent-http" -}}
-{{- $own := or .exec .tcpSocket .grpc .httpGet -}}
-{{- toYaml (merge (dict) . (empty $own | ternary (dict "httpGet" $http) dict)) }}
-{{- end }}
-{{- end }}
-
 {{/*
 An ordinary container is stopped at the same time as the consumer, and Fluent Bit then takes nothing more. So it waits
 for as long as the consumer may take. Its image has nothing that could wait, not even a shell: it runs itself a second
@@ -104,7 +95,7 @@ time, with an output that ends it.
     - name: fluent-http
       containerPort: {{ $fluentd | ternary 24220 2020 }}
   {{- range $name, $path := dict "startupProbe" $alive "livenessProbe" $alive "readinessProbe" $healthy }}
-  {{- with include "kafka-exporter.fluent.probe" (list (index $.Values.fluent $name) $path) }}
+  {{- with include "kafka-exporter.probe" (list (index $.Values.fluent $name) $path "fluent-http") }}
   {{ $name }}: {{- . | nindent 4 }}
   {{- end }}
   {{- end }}

@@ -106,6 +106,15 @@ spec:
     {{- end }}
 {{- end }}
 
+{{/* A probe over HTTP, unless it is given another way to ask: (list given path port) */}}
+{{- define "kafka-exporter.probe" -}}
+{{- with index . 0 }}
+{{- $http := dict "path" (index $ 1) "port" (index $ 2) -}}
+{{- $own := or .exec .tcpSocket .grpc .httpGet -}}
+{{- toYaml (merge (dict) . (empty $own | ternary (dict "httpGet" $http) dict)) }}
+{{- end }}
+{{- end }}
+
 {{- define "kafka-exporter.emptyDir" -}}
 {{- if . }}sizeLimit: {{ . }}{{ else }}{}{{ end }}
 {{- end }}
