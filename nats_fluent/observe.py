@@ -18,9 +18,12 @@ from nats_fluent.facts import (
     TopicFacts,
     WatchdogFacts,
 )
+from nats_fluent.health import STALLED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from structlog.typing import FilteringBoundLogger
 
     from nats_fluent.account import Histogram
     from nats_fluent.drops import Drops
@@ -50,6 +53,7 @@ class Observer:
         spooler: what keeps them on disk; None without a spool.
         drops: what was dropped.
         guard: the watchdog.
+        log: one line when the log shipper leaves chunks unacknowledged, and one when that is over.
 
     Attributes:
         phase: of the run.
@@ -65,6 +69,7 @@ class Observer:
         spooler: Spooler | None,
         drops: Drops,
         guard: Guard,
+        log: FilteringBoundLogger,
     ) -> None:
         self._settings = settings
         self._source = source
@@ -73,6 +78,8 @@ class Observer:
         self._spooler = spooler
         self._drops = drops
         self._guard = guard
+        self._log = log
+        self._stalled = False
         self._started = time.monotonic()
         self.phase: Phase = "starting"
 
@@ -103,6 +110,26 @@ class Observer:
             spool=self._spool(),
             watchdog=WatchdogFacts(looked_ago=self._guard.looked_ago, still=self._guard.still),
         )
+
+    def look(self) -> None:
+        """Say when the log shipper begins to leave chunks unacknowledged, and when it ceases to; once a second.
+
+        A connection that fails is the sink's to say, and so is one that is there again.
+        """
+        stats = self._sink.stats
+        stalled = stats.connected and stats.stalled > STALLED
+        if stalled == self._stalled:
+            return
+        self._stalled = stalled
+        if stalled:
+            self._log.warning(
+                "the log shipper does not acknowledge",
+                server=stats.server,
+                seconds=round(stats.stalled),
+                pending_chunks=self._sink.pending_chunks,
+            )
+        elif stats.connected:
+            self._log.info("the log shipper acknowledges again", server=stats.server)
 
     def _nats(self) -> NatsFacts:
         source, link = self._source, self._source.link

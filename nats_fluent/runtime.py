@@ -180,6 +180,7 @@ class Service:
             spooler=self._spooler,
             drops=self._drops,
             guard=self._guard,
+            log=self._log,
         )
 
     async def ready(self) -> None:
@@ -316,7 +317,8 @@ class Service:
         return ""
 
     def _signs(self) -> dict[str, Sign]:
-        """Return what the watchdog looks at."""
+        """Return what the watchdog looks at, which is the time for others to look, too."""
+        self._observer.look()
         account, source, sink = self.account, self._source, self._sink.stats
         waiting = self._pipeline.waiting
         worked = sum(account.received.values()) - account.dropped - account.returned - waiting

@@ -25,9 +25,9 @@ ENVIRON = OUTSIDE | {"PYTHONPATH": str(Path(nats_fluent.__file__).parents[1]), "
 class MonitoredNats(NatsServer):
     """A nats-server that is asked over HTTP."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, config: str = "") -> None:
         self.monitor = free_port()
-        super().__init__(directory, f'http: "127.0.0.1:{self.monitor}"')
+        super().__init__(directory, f'http: "127.0.0.1:{self.monitor}"\n{config}')
 
     def subscriptions(self) -> int:
         """How many subscriptions all clients together have."""

@@ -1,13 +1,10 @@
-"""The HTTP endpoint of `nats-fluent run`, with each part broken in turn."""
+"""The HTTP endpoint of `nats-fluent run`: what it counts, what can be asked, and what cannot."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
-import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -18,7 +15,7 @@ from commands import COMMAND, ENVIRON, MonitoredNats, pub
 from programs import free_port, started, wait_until
 from streams import STREAM, Streams, StreamServer
 from taking import publish_raw, publisher
-from watching import HEALED, Watched
+from watching import Watched
 
 TOPIC = "squall-events"
 
@@ -44,124 +41,6 @@ def publish(nats, count, *, size=0):
 
 def to(shipper, **environ):
     return {"NATS_FLUENT_FLUENT_URL": f"forward://127.0.0.1:{shipper.port}"} | environ
-
-
-# What is broken is named, and what is healed is not
-
-
-def test_nats_that_is_down_and_comes_back(nats, watched):
-    nats.stop()
-    assert watched.wait_why("nats")["nats"].startswith("not connected: ")
-    assert watched.samples()["nats_fluent_ready", ("part", "nats")] == 0
-    nats.start()
-    watched.wait_why()
-    assert watched.samples()["nats_fluent_nats_reconnects_total",] == 1
-
-
-def test_a_subscription_that_is_denied(tmp_path):
-    server = MonitoredNats(tmp_path)
-    with (tmp_path / "nats-server.conf").open("a") as conf:
-        conf.write(
-            'authorization { users: [{user: u, password: p, permissions: {subscribe: {deny: "activities"}}}] }\n'
-        )
-    signed_in = {"NATS_FLUENT_NATS_USER": "u", "NATS_FLUENT_NATS_PASSWORD": "p"}
-    with started(server), started(Watched(tmp_path, server, **signed_in)) as running:
-        wait_until(lambda: "NATS denies a subscription" in running.stderr.read_text(), what="it is denied")
-        assert running.wait_why("nats") == {"nats": "the server denies activities"}
-
-
-def test_a_log_shipper_that_is_down_and_comes_back(tmp_path, nats, fluent_bit):
-    with started(Watched(tmp_path, nats, **to(fluent_bit))) as running:
-        running.wait_up()
-        fluent_bit.stop()
-        assert "log shipper" in running.wait_why("log shipper")
-        publish(nats, 3)
-        fluent_bit.start()
-        running.wait_why()
-        wait_until(
-            lambda: running.facts()["shipper"]["records_acknowledged"] == 3,
-            within=HEALED,
-            what="all is delivered",
-        )
-
-
-def test_a_log_shipper_that_is_paused_takes_connections_and_is_not_ready(tmp_path, nats, fluent_bit):
-    with started(Watched(tmp_path, nats, **to(fluent_bit))) as running:
-        running.wait_up()
-        os.kill(fluent_bit.process.pid, signal.SIGSTOP)
-        try:
-            publish(nats, 3)
-            reason = running.wait_why("log shipper")["log shipper"]
-            assert re.fullmatch(
-                r"connected, and nothing was acknowledged for \d+ s; chunks that wait: 1", reason
-            )
-            found = running.samples()
-            assert found["nats_fluent_shipper_connected",] == 1
-            assert found["nats_fluent_stalled_seconds",] > 5
-            assert found["nats_fluent_buffer_oldest_seconds",] > 5
-        finally:
-            os.kill(fluent_bit.process.pid, signal.SIGCONT)
-        running.wait_why()
-        assert running.samples()["nats_fluent_stalled_seconds",] == 0
-
-
-def test_a_spool_that_is_full(tmp_path, nats, fluent_bit):
-    spool = {
-        "NATS_FLUENT_SPOOL_MODE": "always",
-        "NATS_FLUENT_SPOOL_DIR": str(tmp_path / "spool"),
-        "NATS_FLUENT_SPOOL_MAX_BYTES": "200k",
-        "NATS_FLUENT_BATCH_MAX_BYTES": "50k",
-        "NATS_FLUENT_BATCH_BUFFER_BYTES": "1M",
-        "NATS_FLUENT_RECORD_MAX_BYTES": "20k",
-    }
-    with started(Watched(tmp_path, nats, **to(fluent_bit, **spool))) as running:
-        running.wait_up()
-        fluent_bit.stop()
-        running.wait_why("log shipper")
-        publish(nats, 500, size=1000)
-        reasons = running.wait_why("log shipper", "spool")
-        assert reasons["spool"] == "it takes no chunks: spool.max_bytes are on disk"
-        assert 100_000 < running.samples()["nats_fluent_spool_bytes",] <= 200_000
-        fluent_bit.start()
-        running.wait_why()
-        wait_until(
-            lambda: running.facts()["shipper"]["records_acknowledged"] == 500,
-            within=HEALED,
-            what="all is delivered",
-        )
-
-
-def test_a_disk_that_takes_nothing(tmp_path, nats, fluent_bit):
-    directory = tmp_path / "spool"
-    spool = {"NATS_FLUENT_SPOOL_MODE": "always", "NATS_FLUENT_SPOOL_DIR": str(directory)}
-    with started(Watched(tmp_path, nats, **to(fluent_bit, **spool))) as running:
-        running.wait_up()
-        fluent_bit.stop()
-        running.wait_why("log shipper")
-        shutil.rmtree(directory)
-        publish(nats, 3)
-        assert running.wait_why("log shipper", "spool")["spool"].startswith("it takes no chunks: [Errno 2]")
-        directory.mkdir()
-
-        def healed():
-            publish(nats, 1)  # it is tried with what comes, once a second
-            return set(running.why()) == {"log shipper"}
-
-        wait_until(healed, within=HEALED, what="the spool is ready")
-
-
-def test_a_stop_is_not_ready_and_is_live_until_it_ends(tmp_path, nats):
-    nowhere = {
-        "NATS_FLUENT_FLUENT_URL": f"forward://127.0.0.1:{free_port()}",
-        "NATS_FLUENT_SHUTDOWN_TIMEOUT": "60s",
-    }
-    with started(Watched(tmp_path, nats, **nowhere)) as running:
-        running.wait_subscribed()
-        publish(nats, 3)
-        running.process.send_signal(signal.SIGTERM)
-        reasons = running.wait_why("program", "log shipper")
-        assert reasons["program"] == "it is stopping"
-        running.kill()
 
 
 # What is counted
