@@ -55,14 +55,15 @@ class Histogram:
 class Account:
     """Counts of one run; each publication that came is in exactly one of the others.
 
-    received + recovered = delivered + dropped + lost + returned + held, where undecodable and oversized are among the
-    delivered or the held, and spooled among the held.
+    received + recovered = delivered + filtered + dropped + lost + returned + held, where undecodable and oversized are
+    among the delivered or the held, and spooled among the held.
 
     Attributes:
         received: publications by topic, as handed over by the source.
         recovered: records that an earlier process left in the spool.
         delivered: records that the log shipper acknowledged.
         delivered_undecodable: those of them that hold bytes instead of content.
+        filtered: publications that become no record, as the filters of their topic want none.
         dropped: publications that found the memory budget full, and are lost.
         lost: records that were on disk, and could not be read there.
         returned: publications that the source will bring again: they found it full, or it was closed before they were
@@ -72,6 +73,7 @@ class Account:
         replaced_bytes: bytes that were not UTF-8 and went out as U+FFFD.
         received_bytes: bytes of the payloads of the received, by topic.
         dropped_by_topic: the dropped, by topic.
+        filtered_by_topic: the filtered, by topic.
         undecodable_by_topic: the undecodable, by topic.
         kinds: the decoded, by what they are about. A kind that is not there yet goes to `new_kind`.
     """
@@ -81,6 +83,7 @@ class Account:
         self.recovered = 0
         self.delivered = 0
         self.delivered_undecodable = 0
+        self.filtered = 0
         self.dropped = 0
         self.lost = 0
         self.returned = 0
@@ -89,6 +92,7 @@ class Account:
         self.replaced_bytes = 0
         self.received_bytes: defaultdict[str, int] = defaultdict(int)
         self.dropped_by_topic: defaultdict[str, int] = defaultdict(int)
+        self.filtered_by_topic: defaultdict[str, int] = defaultdict(int)
         self.undecodable_by_topic: defaultdict[str, int] = defaultdict(int)
         self.kinds: dict[Kind, int] = {}
 
@@ -101,9 +105,9 @@ class Account:
 
     @property
     def held(self) -> int:
-        """Records that are neither delivered nor given up."""
+        """Records that are neither delivered nor given up, and publications that wait to become one."""
         came = sum(self.received.values()) + self.recovered
-        return came - self.delivered - self.dropped - self.lost - self.returned
+        return came - self.delivered - self.filtered - self.dropped - self.lost - self.returned
 
     @property
     def in_memory(self) -> int:

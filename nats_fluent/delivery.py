@@ -15,6 +15,8 @@ class Outcome(Enum):
     """The log shipper acknowledged the chunk that holds its record."""
     UNDECODABLE = auto()
     """As DELIVERED, for a record that holds the payload's bytes and the reason."""
+    FILTERED = auto()
+    """There is no record: the filters of its topic want none."""
     SPOOLED = auto()
     """The chunk that holds its record is on disk, and goes to the log shipper later, or from another process."""
     RETRY = auto()

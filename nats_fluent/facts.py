@@ -8,11 +8,12 @@ import msgspec
 
 
 class TopicFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Publications of one topic since the start: how many came, their bytes, and what was wrong with some."""
+    """Publications of one topic since the start: how many came, their bytes, and what became of some."""
 
     received: int = 0
     bytes: int = 0
     undecodable: int = 0
+    filtered: int = 0
     dropped: int = 0
 
 

@@ -120,6 +120,13 @@ CATALOGUE = (
         _topics("undecodable"),
     ),
     Metric(
+        "publications_filtered_total",
+        "counter",
+        "Publications that became no record, because the topic's include and exclude want none.",
+        ("topic",),
+        _topics("filtered"),
+    ),
+    Metric(
         "publications_dropped_total",
         "counter",
         "Publications that are lost; reason buffer_full: memory, and the spool, had no room.",

@@ -97,7 +97,7 @@ class Observer:
             phase=self.phase,
             topics=topics(account, expected),
             identities=identities(account, expected),
-            decoded=worked - account.undecodable,
+            decoded=worked - account.undecodable - account.filtered,
             returned=account.returned,
             replaced_bytes=account.replaced_bytes,
             dropped_subjects=dict(most),
@@ -211,6 +211,7 @@ def topics(account: Account, expected: Iterable[str] = ()) -> dict[str, TopicFac
             received=so_far.received + account.received.get(topic, 0),
             bytes=so_far.bytes + account.received_bytes.get(topic, 0),
             undecodable=so_far.undecodable + account.undecodable_by_topic.get(topic, 0),
+            filtered=so_far.filtered + account.filtered_by_topic.get(topic, 0),
             dropped=so_far.dropped + account.dropped_by_topic.get(topic, 0),
         )
     return found

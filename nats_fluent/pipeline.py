@@ -225,6 +225,10 @@ class Pipeline:
         for _ in range(min(len(inbox), SLICE)):
             delivery = inbox.popleft()
             made = record(delivery, now_ns)
+            if made.filtered:
+                grown -= len(delivery.payload) + DELIVERY_BYTES
+                self._filtered(delivery, ack_asked=made.ack_asked)
+                continue
             encoded = entry(made.time_ns, made.packed)
             grown += len(encoded) - len(delivery.payload) - DELIVERY_BYTES
             if made.error:
@@ -247,6 +251,15 @@ class Pipeline:
             add(made.tag, encoded, now, settle, made.error != "")
         self.held_bytes += grown
         self._batcher.expire(now)
+
+    def _filtered(self, delivery: Delivery, *, ack_asked: bool) -> None:
+        """Account for a publication that becomes no record, and tell who waits for it that it is done with."""
+        self.account.filtered += 1
+        self.account.filtered_by_topic[delivery.topic] += 1
+        if ack_asked and delivery.reply:
+            self._answers.append(delivery.reply)
+        if delivery.settle is not None:
+            delivery.settle(Outcome.FILTERED)
 
     def _answer(self, delivery: Delivery, outcome: Outcome) -> None:
         if outcome is not Outcome.RETRY:

@@ -79,8 +79,8 @@ class _Envelope(msgspec.Struct, gc=False):
     trackingName: str = ""  # noqa: N815
 
 
-class _Event(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """Each field is required: without defaults, what is absent is not taken for present and empty."""
+class Event(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """An event in msgpack. Each field is required: what is absent is not taken for present and empty."""
 
     encoding: str
     entity: bytes | None
@@ -90,8 +90,8 @@ class _Event(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 _read_envelope = msgspec.msgpack.Decoder(_Envelope).decode
-_read_event = msgspec.msgpack.Decoder(_Event).decode
-_EVENT_HEAD = b"\x85\xa8encoding"
+read_event = msgspec.msgpack.Decoder(Event).decode
+EVENT_HEAD = b"\x85\xa8encoding"
 """A map of five whose first key is `encoding`: how the Go libraries begin an event, and no object of theirs."""
 
 
@@ -126,13 +126,13 @@ def fast_content(envelope: Envelope) -> Content:
         raise plain.NotFast
     if envelope.encoding != MSGPACK:
         return _content(plain.fast_json(data), 0)
-    if not data.startswith(_EVENT_HEAD):
+    if not data.startswith(EVENT_HEAD):
         value = plain.fast_msgpack(data)
         if isinstance(value, dict) and _is_event(value):
             raise plain.NotFast
         return _content(value, 0)
     try:
-        event = _read_event(data)
+        event = read_event(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         raise plain.NotFast from None
     entity: Any = event.entity

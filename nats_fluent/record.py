@@ -10,20 +10,13 @@ import msgspec
 
 from nats_fluent import plain, publication
 from nats_fluent.errors import Undecodable
+from nats_fluent.filters import NAMESPACE, OBJECT_IDENTITIES, OPERATION, Filters, first
 
 if TYPE_CHECKING:
     from nats_fluent import sections
     from nats_fluent.delivery import Delivery
     from nats_fluent.publication import Content
-
-OBJECT_IDENTITIES = {
-    "activities": "activity",
-    "external-auditreports": "auditreport",
-    "external-eventlogs": "eventlog",
-    "external-fileaccessreports": "fileaccessreport",
-    "external-flowreports": "flowreport",
-}
-"""What a bare object is, by its topic: the object itself does not say."""
+    from nats_fluent.settings import Settings
 
 FORWARD_LEVELS = plain.FAST_DEPTH
 """How deep content may be on its way to a log shipper. Fluent Bit 5.1.1 reads 64 levels of msgpack, of which the
@@ -44,8 +37,6 @@ TAG_PART = 128
 
 _OBJECT_KEY = ("targetID", "processingUnitID", "sourceID", "enforcerID", "namespace", "ID")
 """The first of these that a bare object has is what it is about, and groups what must stay in order."""
-_NAMESPACE = ("namespace", "processingUnitNamespace", "enforcerNamespace")
-_OBJECT_OPERATION = ("operation",)
 _OBJECT_TIME = ("date", "timestamp")
 _NS = 1_000_000_000
 _NOT_IN_TAG = re.compile(r"[^A-Za-z0-9_.:@$-]")
@@ -65,6 +56,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         replaced: bytes that were not UTF-8 and are U+FFFD in it.
         identity: what the publication is about, and
         operation: what was done to it; empty where it does not say.
+        filtered: whether there is no record, as the topic's filters want none.
     """
 
     tag: str
@@ -75,6 +67,11 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     replaced: int = 0
     identity: str = ""
     operation: str = ""
+    filtered: bool = False
+
+
+FILTERED = Record("", 0, b"", filtered=True)
+_FILTERED_AND_ASKED = Record("", 0, b"", ack_asked=True, filtered=True)
 
 
 def tag_part(value: str) -> str:
@@ -88,17 +85,35 @@ def undecodable_tag(template: str) -> str:
     return f"{prefix}undecodable" if field else f"{template}.undecodable"
 
 
+def recorder_of(settings: Settings, run_id: str, *, levels: int | None, filtered: bool = True) -> Recorder:
+    """Make the recorder that the settings ask for; without the topics' filters when it is not `filtered`."""
+    filters = Filters(settings.topics if filtered else ())
+    return Recorder(settings.record, run_id, levels=levels, filters=filters)
+
+
 class Recorder:
     """Makes records, and gives each an id that no other record of this or another process has.
+
+    What cannot be decoded is never filtered; of an event it is the head that decides, so one whose entity alone
+    cannot be decoded may be.
 
     Args:
         settings: tag template and limits.
         run_id: what tells this process from all others, part of every id.
         levels: how deep content may be, what is deeper going out as its JSON text; None for as deep as it is.
+        filters: which publications become no record.
     """
 
-    def __init__(self, settings: sections.RecordSettings, run_id: str, *, levels: int | None) -> None:
+    def __init__(
+        self,
+        settings: sections.RecordSettings,
+        run_id: str,
+        *,
+        levels: int | None,
+        filters: Filters | None = None,
+    ) -> None:
         self._levels = levels
+        self._filters = filters or None
         self._template = settings.tag
         self._undecodable_tag = undecodable_tag(settings.tag)
         self._max_bytes = settings.max_bytes
@@ -120,6 +135,7 @@ class Recorder:
             now_ns: the time of receipt, for what has no time of its own.
         """
         payload = delivery.payload
+        filters = self._filters
         self._count += 1
         if len(payload) > self._surely_large:
             reason = (
@@ -134,6 +150,8 @@ class Recorder:
             try:
                 envelope = publication.fast_envelope(payload)
                 ack_asked = envelope.response_mode == publication.ACK_ASKED
+                if filters is not None and filters.reject(delivery.topic, envelope):
+                    return _FILTERED_AND_ASKED if ack_asked else FILTERED
                 content = publication.fast_content(envelope)
                 tag, time_ns, fields = self._fields(delivery, content, now_ns)
                 packed = plain.fast_pack(fields)
@@ -141,6 +159,8 @@ class Recorder:
                 envelope = publication.careful_envelope(payload)
                 ack_asked = envelope.response_mode == publication.ACK_ASKED
                 content = publication.careful_content(envelope)
+                if filters is not None and filters.reject_content(delivery.topic, content):
+                    return _FILTERED_AND_ASKED if ack_asked else FILTERED
                 tag, time_ns, fields = self._fields(delivery, content, now_ns)
                 if self._levels is not None:
                     fields["content"] = plain.flatten(content.value, self._levels)
@@ -176,13 +196,13 @@ class Recorder:
         else:
             about = value
             identity = OBJECT_IDENTITIES.get(topic, "")
-            operation = _first(about, _OBJECT_OPERATION)
-            timestamp = _first(about, _OBJECT_TIME)
+            operation = first(about, OPERATION)
+            timestamp = first(about, _OBJECT_TIME)
             time_ns = plain.parse_rfc3339(timestamp) if timestamp else None
-            key = _first(about, _OBJECT_KEY)
-            namespace = _first(about, _NAMESPACE)
+            key = first(about, _OBJECT_KEY)
+            namespace = first(about, NAMESPACE)
         if not key or type(key) is not str:
-            key = _first(about, _NAMESPACE)
+            key = first(about, NAMESPACE)
         if time_ns is None or time_ns < 0:
             # Before 1970 is a time that nobody set (Go's zero time is in year 1), and Forward has no bytes for it.
             time_ns = now_ns
@@ -257,15 +277,6 @@ def _place(delivery: Delivery) -> dict[str, Any]:
         "sequence": delivery.sequence,
         "deliveries": delivery.deliveries,
     }
-
-
-def _first(value: dict[str, Any], names: tuple[str, ...]) -> str:
-    """Return the first of these fields that is a string and not empty, or an empty string."""
-    for name in names:
-        found = value.get(name)
-        if found and type(found) is str:
-            return found
-    return ""
 
 
 def parse_headers(block: bytes) -> dict[str, str | list[str]]:

@@ -25,7 +25,7 @@ from nats_fluent.addresses import SUBJECTS
 from nats_fluent.errors import NatsFluentError, RunFailed, SettingsError
 from nats_fluent.options import quote
 from nats_fluent.pipeline import DELIVERY_BYTES, Pipeline
-from nats_fluent.record import FORWARD_LEVELS, Recorder
+from nats_fluent.record import FORWARD_LEVELS, recorder_of
 from nats_fluent.runtime import new_chunk_id, new_run_id, stopped_by_signals
 from nats_fluent.sink import open_sink
 from nats_fluent.source.replay import ReplaySource, measured
@@ -227,7 +227,7 @@ class _Replay:
         self._to_stdout = settings.fluent.url[0].scheme == "stdout"
         self._pipeline = Pipeline(
             settings.batch,
-            Recorder(settings.record, new_run_id(), levels=None if self._to_stdout else FORWARD_LEVELS),
+            recorder_of(settings, new_run_id(), levels=None if self._to_stdout else FORWARD_LEVELS),
             new_chunk_id=new_chunk_id,
             dropped=lambda _: None,  # what is in a stream is given back, never dropped
         )
@@ -275,9 +275,8 @@ class _Replay:
                 await asyncio.gather(*tasks, return_exceptions=True)
                 await self._source.close()
         bad = f", {account.delivered_undecodable} undecodable" if account.delivered_undecodable else ""
-        said = (
-            f"{account.delivered} records delivered{bad}; all up to sequence {self._floor} is acknowledged."
-        )
+        less = f", {account.filtered} publications filtered" if account.filtered else ""
+        said = f"{account.delivered} records delivered{bad}{less}; all up to sequence {self._floor} is acknowledged."
         if done:
             self._console.print(f"Done: {said}")
             return 0
@@ -303,7 +302,10 @@ class _Replay:
             task = progress.add_task("Replaying", total=self._part.messages)
             while True:
                 place = await self._source.place()
-                progress.update(task, completed=min(self._pipeline.account.delivered, self._part.messages))
+                account = self._pipeline.account
+                progress.update(
+                    task, completed=min(account.delivered + account.filtered, self._part.messages)
+                )
                 if place is not None:
                     self._floor = place.floor
                     if place.done and not self._source.unsettled:

@@ -32,7 +32,7 @@ from nats_fluent.guard import Guard, Restartable, limits
 from nats_fluent.observe import Observer
 from nats_fluent.pipeline import Pipeline
 from nats_fluent.publication import published_to
-from nats_fluent.record import FORWARD_LEVELS, Recorder
+from nats_fluent.record import FORWARD_LEVELS, recorder_of
 from nats_fluent.sink import open_sink
 from nats_fluent.source import open_source
 from nats_fluent.spooler import Spooler, reserved
@@ -65,6 +65,7 @@ class Summary(NamedTuple):
         received: publications by topic.
         delivered: records that the log shipper acknowledged.
         undecodable: those of them that hold bytes instead of content.
+        filtered: publications that became no record, as the filters of their topic want none.
         dropped: publications by subject that were lost because the memory budget was full.
         left: records that were not acknowledged when the time to stop was up, and are not on disk.
         failure: why the run ended on its own; empty when it was told to stop.
@@ -84,6 +85,7 @@ class Summary(NamedTuple):
     spooled: int = 0
     lost: int = 0
     returned: int = 0
+    filtered: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -144,8 +146,8 @@ class Service:
         self._drops = Drops(self._log)
         self._pipeline = Pipeline(
             settings.batch,
-            Recorder(
-                settings.record,
+            recorder_of(
+                settings,
                 new_run_id(),
                 levels=None if settings.fluent.url[0].scheme == "stdout" else FORWARD_LEVELS,
             ),
@@ -245,6 +247,7 @@ class Service:
             received=sum(summary.received.values()),
             delivered=summary.delivered,
             undecodable=summary.undecodable,
+            filtered=summary.filtered,
             dropped=sum(summary.dropped.values()),
             left=summary.left,
             recovered=summary.recovered,
@@ -346,6 +349,7 @@ class Service:
             spooled=self.account.spooled,
             lost=self.account.lost,
             returned=self.account.returned,
+            filtered=self.account.filtered,
         )
 
 
@@ -383,11 +387,14 @@ def decode_payload(
         settings: the topics, and the form of the record.
 
     Returns:
-        The record, and whether the payload could be decoded.
+        The record, or that there is none because of the topic's filters; and whether the payload could be decoded.
     """
     if subject is None:
         subject = published_to(payload) or "unknown"
     topic = topic_name(settings.topics, subject) or bare_subject(subject)
-    recorder = Recorder(settings.record, new_run_id(), levels=None)
-    made = recorder.record(Delivery(topic, subject, payload), time.time_ns())
+    made = recorder_of(settings, new_run_id(), levels=None).record(
+        Delivery(topic, subject, payload), time.time_ns()
+    )
+    if made.filtered:
+        return {"topic": topic, "subject": subject, "filtered": True}, True
     return msgpack.unpackb(made.packed), not made.error

@@ -26,10 +26,10 @@ from nats_fluent import logs
 from nats_fluent.addresses import SUBJECTS, bare_subject, overlap
 from nats_fluent.delivery import Delivery
 from nats_fluent.errors import SettingsError
-from nats_fluent.record import Recorder
+from nats_fluent.record import recorder_of
 from nats_fluent.runtime import stopped_by_signals
 from nats_fluent.source.core import CoreSource
-from nats_fluent.topics import Topic, topic_name
+from nats_fluent.topics import Topic, topic_name, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -76,13 +76,8 @@ class Wanted(NamedTuple):
                 return False
         if self.namespaces:
             found = record.get("namespace")
-            return isinstance(found, str) and any(_within(found, name) for name in self.namespaces)
+            return isinstance(found, str) and any(within(found, name) for name in self.namespaces)
         return True
-
-
-def _within(namespace: str, parent: str) -> bool:
-    parent = parent.rstrip("/")
-    return namespace.rstrip("/") == parent or namespace.startswith(f"{parent}/")
 
 
 def topics_for(subjects: Sequence[str], settings: Settings) -> tuple[Topic, ...]:
@@ -210,7 +205,7 @@ class _Tail:
         self._wanted = wanted
         self._show = show
         self._left = count
-        self._recorder = Recorder(settings.record, "tail", levels=None)
+        self._recorder = recorder_of(settings, "tail", levels=None, filtered=False)
         self._waiting: deque[Delivery] = deque()
         self._bytes = 0
         self._dropped = 0

@@ -31,6 +31,20 @@ class Match(msgspec.Struct, frozen=True, omit_defaults=True):
     operation: tuple[str, ...] = ()
     namespace: tuple[str, ...] = ()
 
+    def holds(self, identity: str, operation: str, namespace: str) -> bool:
+        """Whether a publication that is about this matches; what is not known is empty, and matches no value."""
+        return (
+            (not self.identity or identity in self.identity)
+            and (not self.operation or operation.lower() in self.operation)
+            and (not self.namespace or any(within(namespace, each) for each in self.namespace))
+        )
+
+
+def within(namespace: str, parent: str) -> bool:
+    """Whether a namespace is that one, or below it."""
+    parent = parent.rstrip("/")
+    return namespace.rstrip("/") == parent != "" or namespace.startswith(f"{parent}/")
+
 
 class Topic(msgspec.Struct, frozen=True, omit_defaults=True):
     """One subscription: the NATS subject to subscribe to, and the name that its records carry.

@@ -22,7 +22,7 @@ GOOD = publication({"ID": "1"})
 class Pipe:
     """A pipeline, and what it said to each of its neighbours."""
 
-    def __init__(self, *, answer_late=False, reserve=0, **batch):
+    def __init__(self, *, answer_late=False, reserve=0, recorder=None, **batch):
         numbers = count(1)
         self.dropped = []
         self.chunks = []
@@ -30,7 +30,7 @@ class Pipe:
         self.outcomes = []
         self.pipeline = Pipeline(
             BatchSettings(**({"linger": NEVER} | batch)),
-            Recorder(RecordSettings(), "run", levels=None),
+            recorder or Recorder(RecordSettings(), "run", levels=None),
             new_chunk_id=lambda: f"id{next(numbers)}",
             dropped=self.dropped.append,
             answer_late=answer_late,

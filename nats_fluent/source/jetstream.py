@@ -361,7 +361,7 @@ class JetStreamSource(Source):
         if not reply:
             return
         match outcome:
-            case Outcome.DELIVERED:
+            case Outcome.DELIVERED | Outcome.FILTERED:
                 answer = acks.DELIVERED
             case Outcome.UNDECODABLE:
                 answer = acks.TERMINATED

@@ -16,19 +16,20 @@ def test_a_new_account_is_empty():
 COUNT = st.integers(0, 10**9)
 
 
-@given(st.dictionaries(st.sampled_from(["a", "b", "c"]), COUNT), COUNT, COUNT, COUNT, COUNT, COUNT, COUNT)
+@given(st.dictionaries(st.sampled_from(["a", "b", "c"]), COUNT), *[COUNT] * 7)
 def test_what_is_held_is_neither_delivered_nor_given_up(
-    received, recovered, delivered, dropped, lost, returned, spooled
+    received, recovered, delivered, filtered, dropped, lost, returned, spooled
 ):
     account = Account()
     account.received.update(received)
     account.recovered = recovered
     account.delivered, account.dropped, account.returned = delivered, dropped, returned
-    account.lost = lost
+    account.lost, account.filtered = lost, filtered
     account.undecodable = account.delivered_undecodable = 7  # of the delivered, or of the held
     account.spooled = spooled  # of the held
     came = sum(received.values()) + recovered
-    assert came == account.delivered + account.dropped + account.lost + account.returned + account.held
+    gone = account.delivered + account.filtered + account.dropped + account.lost + account.returned
+    assert came == gone + account.held
     assert account.held == account.in_memory + account.spooled
 
 

@@ -41,7 +41,7 @@ def histogram(*seconds):
 WHOLE = Facts(
     version="1.2.3",
     topics={
-        "a": TopicFacts(received=5, bytes=900, undecodable=1, dropped=2),
+        "a": TopicFacts(received=5, bytes=900, undecodable=1, filtered=4, dropped=2),
         'b"\\\n': TopicFacts(received=7),
     },
     identities=[IdentityFacts(topic="a", identity="enforcer", operation="update", count=4)],

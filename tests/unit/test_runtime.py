@@ -16,7 +16,7 @@ from nats_fluent import runtime
 from nats_fluent.runtime import Summary, decode_payload, new_chunk_id, new_run_id
 from nats_fluent.sections import RecordSettings
 from nats_fluent.settings import Settings
-from nats_fluent.topics import Topic
+from nats_fluent.topics import Match, Topic
 
 
 def summary(**changes):
@@ -137,3 +137,10 @@ def test_the_limit_of_a_record_holds_here_too():
     record, decodable = decoded(vector.payload, record=RecordSettings(max_bytes=1000))
     assert not decodable
     assert "over the limit of 1000" in record["error"]
+
+
+def test_a_payload_that_the_topic_does_not_want():
+    topics = (Topic("squall-events", "events", exclude=Match(identity=("enforcer",))),)
+    record, decodable = decoded(publication({"ID": "1"}), topics=topics)
+    assert decodable
+    assert record == {"topic": "events", "subject": "squall-events", "filtered": True}
