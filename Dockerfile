@@ -6,14 +6,16 @@ ARG PYTHON=3.13.15-slim-trixie
 FROM python:${PYTHON} AS build
 WORKDIR /src
 COPY constraints constraints
+# For the compiled part of nats_fluent, below; it stays in this stage.
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev
 # Every package is the one whose hash is on file. Wheels first, for the few that come as source only (nkeys) are built
-# with the setuptools of that file as well; nothing is compiled, which would take a compiler.
+# with the setuptools of that file as well.
 RUN pip install --no-cache-dir --require-hashes --only-binary=:all: -r constraints/build.txt \
  && pip wheel --no-cache-dir --require-hashes --only-binary=:all: --no-binary=nkeys --no-deps --no-build-isolation \
         --wheel-dir /wheels -r constraints/run.txt \
  && python -m venv --without-pip /opt/nats-fluent \
  && pip --python /opt/nats-fluent/bin/python install --no-cache-dir --no-index --no-deps /wheels/*.whl
-COPY pyproject.toml setup.cfg README.md LICENSE ./
+COPY pyproject.toml setup.cfg setup.py README.md LICENSE ./
 COPY nats_fluent nats_fluent
 RUN pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /own . \
  && pip --python /opt/nats-fluent/bin/python install --no-index --no-deps /own/*.whl \

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from nats_fluent import plain
-from nats_fluent.publication import EVENT_HEAD, MSGPACK, read_event
+from nats_fluent.envelope import MSGPACK
+from nats_fluent.publication import EVENT_HEAD, read_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nats_fluent.publication import Content, Envelope
+    from nats_fluent.envelope import Envelope
+    from nats_fluent.publication import Content
     from nats_fluent.topics import Match, Topic
 
 OBJECT_IDENTITIES = {

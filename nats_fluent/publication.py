@@ -7,76 +7,61 @@ called JSON here is whatever does not say exactly ``application/msgpack``: so re
 Like `nats_fluent.plain`, each step has a fast reader that knows the one form which the Go libraries write, and a
 careful one that knows the rest. What the fast one gives may hold integers beyond 64 bits, or be deeper than an
 encoder goes: where it cannot be encoded, the careful one decides. For all else they give the same.
+
+Most content goes out nearly as it came. `spliced_content` makes its plain msgpack in one pass over the bytes, in C
+(``_splice.c``), without a Python object for each value; it is there where the package was built with a C compiler, and
+has an answer for what is common only. Where it has one, the careful reader has the same.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
 
 import msgspec
+import ormsgpack
 
 from nats_fluent import plain
+from nats_fluent.envelope import JSON, MSGPACK, Envelope
 from nats_fluent.errors import Undecodable
 from nats_fluent.walk import Walker
 
-MSGPACK = "application/msgpack"
-JSON = "application/json"
-ACK_ASKED = 1
-"""The response mode of a publisher that waits for the three bytes `ack` (bahamut, NATSOptPublishRequireAck)."""
+Splice = Callable[[bytes, tuple[str, ...]], tuple[bytes, dict[str, str]] | None]
+"""Takes the msgpack of a map, and names; returns its plain msgpack, and those of its own fields that are named and hold
+a string, or None where values are to be looked at."""
 
-_INT32 = 2**31
-
-
-class Envelope(msgspec.Struct, frozen=True, gc=False):
-    """What is around the data.
-
-    Attributes:
-        topic: where the publisher sent it; empty when it did not say.
-        encoding: of the data: ``application/msgpack``, or anything else for JSON.
-        data: the encoded content; None where there is none.
-        response_mode: ACK_ASKED, 2 for a publication as reply, else 0.
-        value: the content, already decoded, of an envelope that is JSON itself.
-        replaced: characters of it that were not Unicode.
-    """
-
-    topic: str
-    encoding: str
-    data: bytes | None
-    response_mode: int
-    value: Any = None
-    replaced: int = 0
+_compiled = import_module("nats_fluent._splice") if find_spec("nats_fluent._splice") else None
+splice: Splice | None = _compiled.splice if _compiled else None
 
 
 class Content(msgspec.Struct, frozen=True, gc=False):
     """What was published.
 
     Attributes:
-        value: the event with its entity decoded in place, or the bare object: plain values.
+        value: the event with its entity decoded in place, or the bare object: plain values; nothing where it is
+            `packed`.
+        about: the object's own fields: the event's entity, or the bare object; of what is `packed` those only that
+            were asked for and hold a string.
         event: whether it is an event.
         identity: of the event's entity; empty for a bare object.
         operation: the event's type: create, update, delete, error; empty for a bare object.
         timestamp: the event's own time as RFC 3339, None when it has none.
         time_ns: the same in nanoseconds since 1970.
         replaced: bytes that were not UTF-8 and are U+FFFD now.
+        packed: the value as plain msgpack, where it is spliced; else nothing.
     """
 
     value: dict[str, Any]
+    about: dict[str, Any]
     event: bool
     identity: str
     operation: str
     timestamp: str | None
     time_ns: int | None
     replaced: int = 0
-
-
-class _Envelope(msgspec.Struct, gc=False):
-    data: bytes = b""
-    encoding: str = ""
-    partition: Annotated[int, msgspec.Meta(ge=-_INT32, lt=_INT32)] = 0
-    responseMode: int = 0  # noqa: N815 - the name on the wire
-    topic: str = ""
-    trackingData: dict[str, str] | None = None  # noqa: N815
-    trackingName: str = ""  # noqa: N815
+    packed: bytes = b""
 
 
 class Event(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -89,34 +74,51 @@ class Event(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     type: str
 
 
-_read_envelope = msgspec.msgpack.Decoder(_Envelope).decode
 read_event = msgspec.msgpack.Decoder(Event).decode
 EVENT_HEAD = b"\x85\xa8encoding"
 """A map of five whose first key is `encoding`: how the Go libraries begin an event, and no object of theirs."""
+_EVENT_START = EVENT_HEAD + ormsgpack.packb(MSGPACK) + ormsgpack.packb("entity")
 
 
-def fast_envelope(payload: bytes) -> Envelope:
-    """Read the form that the Go libraries write since April 2019; NotFast for any other."""
-    if len(payload) > plain.MAX_VALUES:
-        return _large_envelope(payload)
-    try:
-        read = _read_envelope(payload)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        raise plain.NotFast from None
-    if not read.data:
-        raise plain.NotFast
-    return Envelope(read.topic, read.encoding, read.data, read.responseMode)
+def spliced_content(envelope: Envelope, names: tuple[str, ...]) -> Content | None:
+    """Make the plain msgpack of content without a look at its values; None where these are to be looked at.
 
-
-def _large_envelope(payload: bytes) -> Envelope:
-    """Read it without what is not wanted: tracking data could be any number of strings."""
-    try:
-        envelope = careful_envelope(payload)
-    except Undecodable:
-        raise plain.NotFast from None
-    if not envelope.data:
-        raise plain.NotFast
-    return envelope
+    Args:
+        envelope: with the content.
+        names: of the fields of `Content.about`.
+    """
+    data = envelope.data
+    if splice is None or data is None or envelope.encoding != MSGPACK or len(data) > plain.MAX_VALUES:
+        return None
+    if not data.startswith(EVENT_HEAD):
+        # A string `entity`, in the shortest form or in a longer one: it may be an event, in another order.
+        seems_event = b"\xa6entity" in data or b"\x06entity" in data
+        spliced = None if seems_event else splice(data, names)
+        if spliced is None:
+            return None
+        packed, about = spliced
+        return Content(
+            {}, about, event=False, identity="", operation="", timestamp=None, time_ns=None, packed=packed
+        )
+    event = _event(data)
+    if event.encoding != MSGPACK or not event.entity:
+        return None
+    spliced = splice(event.entity, names)
+    if spliced is None:
+        return None
+    text, time_ns = _event_time(event.timestamp)
+    packed, about = spliced
+    rest = ormsgpack.packb({"identity": event.identity, "timestamp": text, "type": event.type})
+    return Content(
+        {},
+        about,
+        event=True,
+        identity=event.identity,
+        operation=event.type,
+        timestamp=text,
+        time_ns=time_ns,
+        packed=b"".join((_EVENT_START, packed, rest[1:])),
+    )
 
 
 def fast_content(envelope: Envelope) -> Content:
@@ -131,23 +133,13 @@ def fast_content(envelope: Envelope) -> Content:
         if isinstance(value, dict) and _is_event(value):
             raise plain.NotFast
         return _content(value, 0)
-    try:
-        event = read_event(data)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        raise plain.NotFast from None
+    event = _event(data)
     entity: Any = event.entity
     if entity:
         entity = plain.fast_msgpack(entity) if event.encoding == MSGPACK else plain.fast_json(entity)
     elif entity is not None:
         entity = ""
-    text = time_ns = None
-    when = event.timestamp
-    if when is not None:
-        stamp: bytes = when.data  # type: ignore[assignment] # a decoder gives bytes
-        if when.code != plain.TIMESTAMP or len(stamp) not in (4, 8, 12):
-            raise plain.NotFast
-        seconds, ns = plain.timestamp(stamp)
-        text, time_ns = plain.rfc3339(seconds, ns), seconds * 1_000_000_000 + ns
+    text, time_ns = _event_time(event.timestamp)
     value = {
         "encoding": event.encoding,
         "entity": entity,
@@ -156,86 +148,37 @@ def fast_content(envelope: Envelope) -> Content:
         "type": event.type,
     }
     return Content(
-        value, event=True, identity=event.identity, operation=event.type, timestamp=text, time_ns=time_ns
+        value,
+        entity if type(entity) is dict else {},
+        event=True,
+        identity=event.identity,
+        operation=event.type,
+        timestamp=text,
+        time_ns=time_ns,
     )
 
 
-def careful_envelope(payload: bytes) -> Envelope:
-    """Read any form that Go's codec takes, but for a struct written as an array, which no library writes."""
-    if payload[:1] == b"{":
-        return _json_envelope(payload)
-    walker = Walker(payload, "publication")
-    if payload[:1] == b"\xc0":
-        return Envelope("", "", None, 0)
-    topic = encoding = ""
-    data: bytes | None = None
-    response_mode = 0
-    for _ in range(walker.map_size()):
-        key = walker.key()
-        at = walker.position
-        match key:
-            case "data":
-                data = walker.raw()
-            case "encoding":
-                encoding = walker.text()
-            case "topic":
-                topic = walker.text()
-            case "responseMode":
-                response_mode = walker.integer()
-            case "partition":
-                partition = walker.integer()
-                if not -_INT32 <= partition < _INT32:
-                    raise walker.error(f"partition {partition} is beyond 32 bits", at)
-            case "trackingData":
-                _tracking_data(walker)
-            case "trackingName":
-                walker.text()
-            case _:
-                walker.value()
-    return Envelope(topic, encoding, data, response_mode)
-
-
-def published_to(payload: bytes) -> str:
-    """Return the subject that the publication says it was published to; empty when it does not."""
+def _event(data: bytes) -> Event:
     try:
-        return careful_envelope(payload).topic
-    except Undecodable:
-        return ""
+        return read_event(data)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        raise plain.NotFast from None
 
 
-def asks_for_ack(payload: bytes) -> bool:
-    """Whether the publisher waits for an answer, without a look at the content, which may be of any size."""
-    if payload[:1] == b"{":
-        return False  # from before April 2019, when no publisher could ask
-    try:
-        return careful_envelope(payload).response_mode == ACK_ASKED
-    except Undecodable:
-        return False
-
-
-def _tracking_data(walker: Walker) -> None:
-    """Hold it to what Go takes: nil, or a map of strings. Nothing of it goes into a record."""
-    if walker.nil():
-        return
-    for _ in range(walker.map_size()):
-        walker.key()
-        walker.text()
-
-
-def _json_envelope(payload: bytes) -> Envelope:
-    value, replaced = plain.careful_json(payload, "publication")
-    data, topic = value.get("data"), value.get("topic")
-    if data is None:
-        raise Undecodable("publication", "a JSON object without data")
-    mode = value.get("responseMode")
-    return Envelope(
-        topic if isinstance(topic, str) else "",
-        JSON,
-        None,
-        mode if isinstance(mode, int) else 0,
-        value=data,
-        replaced=replaced,
-    )
+def _event_time(when: msgspec.msgpack.Ext | None) -> tuple[str | None, int | None]:
+    """Return the time of an event as text and in nanoseconds."""
+    if when is None:
+        return None, None
+    stamp: bytes = when.data  # type: ignore[assignment] # a decoder gives bytes
+    if when.code != plain.TIMESTAMP or len(stamp) not in (4, 8, 12):
+        raise plain.NotFast
+    found = _compiled.timestamp(stamp) if _compiled else None
+    if found:
+        text, seconds, ns = found
+    else:
+        seconds, ns = plain.timestamp(stamp)
+        text = plain.rfc3339(seconds, ns)
+    return text, seconds * 1_000_000_000 + ns
 
 
 def careful_content(envelope: Envelope) -> Content:
@@ -289,8 +232,10 @@ def _msgpack_content(data: bytes) -> Content:
     if entity is not None:
         event["entity"], more = _entity(entity, encoding)
         replaced += more
+    about = event.get("entity")
     return Content(
         event,
+        about if isinstance(about, dict) else {},
         event=True,
         identity=event.get("identity", ""),
         operation=event.get("type", ""),
@@ -320,7 +265,14 @@ def _content(value: Any, replaced: int) -> Content:  # noqa: ANN401 - any plain 
         raise Undecodable("content", f"{_named(value)} where an event or an object is expected")
     if not _is_event(value):
         return Content(
-            value, event=False, identity="", operation="", timestamp=None, time_ns=None, replaced=replaced
+            value,
+            value,
+            event=False,
+            identity="",
+            operation="",
+            timestamp=None,
+            time_ns=None,
+            replaced=replaced,
         )
     for key in ("identity", "type", "timestamp"):
         if not isinstance(value.get(key), str | None):
@@ -329,8 +281,10 @@ def _content(value: Any, replaced: int) -> Content:  # noqa: ANN401 - any plain 
     time_ns = None if timestamp is None else plain.parse_rfc3339(timestamp)
     if timestamp is not None and time_ns is None:
         raise Undecodable("content", f"the event's timestamp {timestamp[:40]!r} is not RFC 3339")
+    about = value["entity"]
     return Content(
         value,
+        about if isinstance(about, dict) else {},
         event=True,
         identity=value.get("identity") or "",
         operation=value.get("type") or "",

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 import msgspec
+import ormsgpack
 
 from nats_fluent import plain, publication
+from nats_fluent.envelope import ACK_ASKED, asks_for_ack, careful_envelope, fast_envelope
 from nats_fluent.errors import Undecodable
 from nats_fluent.filters import NAMESPACE, OBJECT_IDENTITIES, OPERATION, Filters, first
 
@@ -38,6 +40,11 @@ TAG_PART = 128
 _OBJECT_KEY = ("targetID", "processingUnitID", "sourceID", "enforcerID", "namespace", "ID")
 """The first of these that a bare object has is what it is about, and groups what must stay in order."""
 _OBJECT_TIME = ("date", "timestamp")
+_ABOUT = tuple(dict.fromkeys([*_OBJECT_KEY, *NAMESPACE, *OPERATION, *_OBJECT_TIME]))
+"""The fields of an object that a record is made of besides its content."""
+_CONTENT = ormsgpack.packb("content")
+_ONE_MORE = tuple(bytes([0x81 + fields]) for fields in range(15))
+"""The first byte of a map of so many fields and one more."""
 _NS = 1_000_000_000
 _NOT_IN_TAG = re.compile(r"[^A-Za-z0-9_.:@$-]")
 _ROOM = 4_096
@@ -142,28 +149,28 @@ class Recorder:
                 f"the payload takes {len(payload)} bytes, over the limit of {self._surely_large} "
                 f"({MOST_JSON} times record.max_bytes)"
             )
-            asked = publication.asks_for_ack(payload)
+            asked = asks_for_ack(payload)
             return self._undecodable(delivery, reason, now_ns, ack_asked=asked, head=HEAD_BYTES)
         ack_asked = False
         replaced = 0
         try:
             try:
-                envelope = publication.fast_envelope(payload)
-                ack_asked = envelope.response_mode == publication.ACK_ASKED
+                envelope = fast_envelope(payload)
+                ack_asked = envelope.response_mode == ACK_ASKED
                 if filters is not None and filters.reject(delivery.topic, envelope):
                     return _FILTERED_AND_ASKED if ack_asked else FILTERED
-                content = publication.fast_content(envelope)
+                content = publication.spliced_content(envelope, _ABOUT) or publication.fast_content(envelope)
                 tag, time_ns, fields = self._fields(delivery, content, now_ns)
-                packed = plain.fast_pack(fields)
+                packed = _pack(fields, content)
             except plain.NotFast:
-                envelope = publication.careful_envelope(payload)
-                ack_asked = envelope.response_mode == publication.ACK_ASKED
+                envelope = careful_envelope(payload)
+                ack_asked = envelope.response_mode == ACK_ASKED
                 content = publication.careful_content(envelope)
                 if filters is not None and filters.reject_content(delivery.topic, content):
                     return _FILTERED_AND_ASKED if ack_asked else FILTERED
                 tag, time_ns, fields = self._fields(delivery, content, now_ns)
-                if self._levels is not None:
-                    fields["content"] = plain.flatten(content.value, self._levels)
+                value = content.value
+                fields["content"] = value if self._levels is None else plain.flatten(value, self._levels)
                 replaced = content.replaced
                 packed = msgpack.packb(fields)
         except Undecodable as error:
@@ -185,16 +192,13 @@ class Recorder:
         return f"{size} bytes as JSON" if size > self._max_bytes else ""
 
     def _fields(self, delivery: Delivery, content: Content, now_ns: int) -> tuple[str, int, dict[str, Any]]:
-        topic, value = delivery.topic, content.value
+        topic, about = delivery.topic, content.about
         if content.event:
-            entity = value.get("entity")
-            about = entity if type(entity) is dict else {}
             identity, operation = content.identity, content.operation
             timestamp, time_ns = content.timestamp, content.time_ns
             key = about.get("ID")
             namespace = about.get("namespace")
         else:
-            about = value
             identity = OBJECT_IDENTITIES.get(topic, "")
             operation = first(about, OPERATION)
             timestamp = first(about, _OBJECT_TIME)
@@ -217,7 +221,6 @@ class Recorder:
             "key": f"{name}/{key}" if key else name,
             "timestamp": timestamp,
             "id": self._id(delivery),
-            "content": value,
         }
         if not identity:
             del fields["identity"]
@@ -269,6 +272,14 @@ class Recorder:
         if delivery.stream:
             fields |= _place(delivery)
         return Record(self._undecodable_tag, now_ns, msgpack.packb(fields), ack_asked, error)
+
+
+def _pack(fields: dict[str, Any], content: Content) -> bytes:
+    """Encode the record of these fields and the content, which stands last."""
+    if not content.packed:
+        return plain.fast_pack({**fields, "content": content.value})
+    head = ormsgpack.packb(fields)
+    return b"".join((_ONE_MORE[len(fields)], head[1:], _CONTENT, content.packed))
 
 
 def _place(delivery: Delivery) -> dict[str, Any]:

@@ -27,11 +27,11 @@ import uvloop
 from nats_fluent.addresses import bare_subject
 from nats_fluent.delivery import Delivery
 from nats_fluent.drops import Drops
+from nats_fluent.envelope import published_to
 from nats_fluent.errors import NatsFluentError
 from nats_fluent.guard import Guard, Restartable, limits
 from nats_fluent.observe import Observer
 from nats_fluent.pipeline import Pipeline
-from nats_fluent.publication import published_to
 from nats_fluent.record import FORWARD_LEVELS, recorder_of
 from nats_fluent.sink import open_sink
 from nats_fluent.source import open_source

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import msgspec
+import ormsgpack
 import pytest
 from building import EVENT_TIME, MSGPACK, envelope, event, pack
 from judging import exactly
 
 from nats_fluent import plain
+from nats_fluent.envelope import careful_envelope, fast_envelope
 from nats_fluent.errors import Undecodable
-from nats_fluent.publication import careful_content, careful_envelope, fast_content, fast_envelope
+from nats_fluent.publication import careful_content, fast_content, spliced_content
 
+NAMES = ("ID", "namespace", "date")
 SMALL = {"ID": "1", "namespace": "/a"}
 
 
@@ -26,7 +30,25 @@ def both(payload):
     found = careful(payload)
     assert exactly(fast(payload).value, found.value)
     assert fast(payload) == found
+    if spliced(payload) is not None:
+        agrees_spliced(payload, found)
     return found
+
+
+def spliced(payload):
+    """What is made of it without a look at its values; None where these are to be looked at."""
+    try:
+        return spliced_content(fast_envelope(payload), NAMES)
+    except plain.NotFast:
+        return None
+
+
+def agrees_spliced(payload, found):
+    """That it is what the careful reader has found."""
+    made = spliced(payload)
+    assert exactly(ormsgpack.unpackb(made.packed), found.value)
+    about = {name: found.about[name] for name in NAMES if type(found.about.get(name)) is str}
+    assert made == msgspec.structs.replace(found, value={}, about=about, packed=made.packed)
 
 
 def only_careful(payload):

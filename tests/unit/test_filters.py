@@ -14,9 +14,10 @@ from strategies import mutated, publications
 
 from nats_fluent import plain
 from nats_fluent.delivery import Delivery, Outcome
+from nats_fluent.envelope import careful_envelope, fast_envelope
 from nats_fluent.errors import Undecodable
 from nats_fluent.filters import Filters, _about, _fast_about
-from nats_fluent.publication import careful_content, careful_envelope, fast_envelope
+from nats_fluent.publication import careful_content
 from nats_fluent.record import Recorder
 from nats_fluent.sections import RecordSettings
 from nats_fluent.topics import Match, Topic, within

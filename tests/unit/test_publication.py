@@ -21,15 +21,15 @@ from building import (
     pack_text,
     publication,
 )
-from decoding import SMALL, both, careful, fast, only_careful, refused, with_event
+from decoding import SMALL, agrees_spliced, both, careful, fast, only_careful, refused, spliced, with_event
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from judging import exactly, not_plain, vectors
 from strategies import mutated, plain_maps, publications
 
 from nats_fluent import plain
+from nats_fluent.envelope import careful_envelope, fast_envelope, published_to
 from nats_fluent.errors import Undecodable
-from nats_fluent.publication import careful_envelope, fast_envelope, published_to
 
 VECTORS = [vector.payload for vector in vectors().values() if len(vector.payload) < 5000]
 
@@ -87,6 +87,8 @@ def test_nor_do_they_differ_when_it_is_broken(payload):
 
 def agree(payload):
     expected, found = result(careful, payload), result(fast, payload)
+    if spliced(payload) is not None:
+        agrees_spliced(payload, expected)
     if isinstance(found, plain.NotFast):
         return
     assert fast_envelope(payload) == careful_envelope(payload)

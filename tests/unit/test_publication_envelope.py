@@ -7,7 +7,8 @@ from building import EVENT_TIME, JSON, MSGPACK, Raw, Text, envelope, event, go_j
 from decoding import SMALL, both, careful, only_careful, refused, with_fields
 
 from nats_fluent import plain
-from nats_fluent.publication import Envelope, careful_envelope, fast_content, fast_envelope, published_to
+from nats_fluent.envelope import Envelope, careful_envelope, fast_envelope, published_to
+from nats_fluent.publication import fast_content
 
 
 @pytest.mark.parametrize("encoding", ["text/plain", "", "Application/MsgPack", "application/xml"])

@@ -15,9 +15,10 @@ from building import JSON, MSGPACK, Raw, bare, envelope, event, pack, publicatio
 from nats_fluent import plain
 from nats_fluent.batch import MAX_OPEN_TAGS, Batcher
 from nats_fluent.delivery import Delivery
+from nats_fluent.envelope import asks_for_ack, careful_envelope
 from nats_fluent.errors import Undecodable
 from nats_fluent.forward.codec import entry
-from nats_fluent.publication import asks_for_ack, careful_content, careful_envelope
+from nats_fluent.publication import careful_content
 from nats_fluent.record import HEAD_BYTES, MAX_HEADERS, TAG_PART, Recorder, parse_headers
 from nats_fluent.sections import BatchSettings, RecordSettings
 

@@ -1,0 +1,210 @@
+"""Plain msgpack of a map in one pass over its bytes: what it gives, and what it leaves alone."""
+
+from __future__ import annotations
+
+import msgpack
+import ormsgpack
+import pytest
+from building import Ext, Raw, Text, Time, pack
+from hypothesis import example, given
+from hypothesis import strategies as st
+from judging import exactly
+from programs import missing
+from strategies import mutated, odd_maps
+
+from nats_fluent import plain
+from nats_fluent.errors import Undecodable
+from nats_fluent.publication import _compiled, splice
+from nats_fluent.walk import Walker
+
+timestamp = _compiled and _compiled.timestamp
+NAMES = ("ID", "namespace", "date")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _built():
+    if splice is None:
+        missing("splice")
+
+
+def careful(data):
+    """What the careful reader makes of it; None where it refuses it."""
+    try:
+        return Walker(data, "entity").value()
+    except Undecodable:
+        return None
+
+
+@given(data=odd_maps.map(pack) | mutated(odd_maps.map(pack)))
+@example(data=pack({"a": 1.5, "b": [None, True, -1], "namespace": "/a"}))
+@example(data=pack({"ID": Raw(b"\xd9\x02ab"), "date": Raw(b"\xda\x00\x00")}))
+def test_where_it_has_an_answer_the_careful_reader_has_the_same(data):
+    value = careful(data)
+    made = splice(data, NAMES)
+    if made is not None:
+        packed, found = made
+        assert exactly(ormsgpack.unpackb(packed), value)
+        assert found == {name: value[name] for name in NAMES if type(value.get(name)) is str}
+
+
+ALIKE = {
+    "nothing": {},
+    "scalars": {"a": None, "b": True, "c": False, "d": "", "e": "text"},
+    "integers": {
+        str(number): number
+        for bits in (0, 5, 7, 8, 15, 16, 31, 32, 62)
+        for number in (2**bits, 2**bits - 1, -(2**bits), -(2**bits) - 1)
+    },
+    "the largest integers": {"a": 2**64 - 1, "b": -(2**63)},
+    "floats": {"a": 1.5, "b": -0.0, "c": 1e300, "d": 5e-324, "e": Raw(b"\xca\x3f\x80\x00\x00")},
+    "texts": {f"k{size}": "x" * size for size in (31, 32, 255, 256, 65535, 65536)},
+    "long keys": {"k" * size: size for size in (31, 32, 255, 256, 65535, 65536)},
+    "letters": {"a": "é", "b": "€", "c": "😀", "d": "\u07ff\u0800\ud7ff\ue000\uffff\U00010000\U0010ffff"},
+    "letters after many": {"a": "x" * 17 + "é" + "y" * 9 + "€"},
+    "wide": {f"key{number}": {"inside": [number] * (number % 20)} for number in range(300)},
+    "an array of many": {"a": [None] * 70_000},
+    "bytes": {f"b{size}": bytes(range(size)) for size in (0, 1, 2, 3, 4, 5, 6, 31, 255)}
+    | {"long": b"\xff" * 300, "longer": b"\x00" * 70_000},
+    "deep": {"a": [[{"b": [{}, [], {"c": []}]}]]},
+    "times": {
+        f"{seconds} {ns}": Time(seconds, ns)
+        for seconds in (
+            0, 1, 951_782_399, 951_782_400, 1_709_164_800, 4_294_967_296, 2**34, -1, -86_400, -86_401,
+            -62_135_596_800, 253_402_300_799,
+        )
+        for ns in (0, 1, 500_000_000, 268_588_000, 999_999_999)
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_what_the_go_libraries_write_has_an_answer(name):
+    data = pack(ALIKE[name])
+    made = splice(data, NAMES)
+    assert made is not None
+    assert exactly(ormsgpack.unpackb(made[0]), careful(data))
+
+
+def test_the_fields_that_are_asked_for_come_with_it():
+    entity = {"ID": "1", "namespace": 7, "date": "", "other": "x", "inside": {"ID": "2"}}
+    assert splice(pack(entity), NAMES)[1] == {"ID": "1", "date": ""}
+    assert splice(pack(entity), ())[1] == {}
+    assert splice(pack({"date": Time(0)}), NAMES)[1] == {"date": "1970-01-01T00:00:00Z"}
+    for size in (31, 32, 255, 256, 65536):
+        assert splice(pack({"namespace": "/" * size}), NAMES)[1] == {"namespace": "/" * size}
+
+
+LEFT = {
+    "no map": pack([1]),
+    "no value": b"",
+    "a key that is a number": b"\x81\x01\x01",
+    "a key that is not UTF-8": pack({Text(b"\xff"): 1}),
+    "a text that is not UTF-8": pack({"a": Text(b"\x80")}),
+    "a float that is not a number": pack({"a": float("nan")}),
+    "an infinite float": pack({"a": float("-inf")}),
+    "a float32 that is infinite": pack({"a": Raw(b"\xca\x7f\x80\x00\x00")}),
+    "a byte that begins nothing": pack({"a": Raw(b"\xc1")}),
+    "a time of no known length": pack({"a": Ext(-1, b"12345")}),
+    "an array that says too much": pack({"a": Raw(b"\xdd\xff\xff\xff\xff")}),
+    "a map that says too much": pack({"a": Raw(b"\xdf\xff\xff\xff\xff")}),
+    "bytes that say too much": pack({"a": Raw(b"\xc6\xff\xff\xff\xff")}),
+    "a text that says too much": pack({"a": Raw(b"\xdb\xff\xff\xff\xff")}),
+    "more than one value": pack({}) + pack({}),
+    "a key twice": b"\x82\xa1a\x01\xa1a\x02",
+    "a key twice, far apart": b"\xde\x00\x66" + b"".join(pack(f"key{each % 101}") + b"\xc0" for each in range(102)),
+    "an extension": pack({"a": Ext(5, b"x")}),
+    "an extension of one byte": pack({"a": Raw(b"\xd4\x05x")}),
+    "a time before year 1": pack({"a": Time(-62_135_596_801)}),
+    "a time after year 9999": pack({"a": Time(253_402_300_800)}),
+    "nanoseconds beyond a second": pack({"a": Ext(-1, (10**9 << 34).to_bytes(8, "big"))}),
+    "more keys than it remembers": msgpack.packb({f"{each:05}": each for each in range(2049)}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_what_is_rare_or_broken_is_left_to_the_other_readers(name):
+    assert splice(LEFT[name], NAMES) is None
+
+
+def test_each_prefix_is_left_alone():
+    data = pack({"ID": "abc", "a": [1, 2.5, b"bytes", Time(1, 5), {"b": 70_000}], "t": "é" * 40})
+    assert splice(data, NAMES) is not None
+    assert not [size for size in range(len(data)) if splice(data[:size], NAMES) is not None]
+
+
+@pytest.mark.parametrize("opening", [b"\x91", b"\xdc\x00\x01", b"\x81\xa1a", b"\xde\x00\x01\xa1a"])
+def test_it_goes_as_deep_as_the_fast_readers(opening):
+    for levels, answers in ((plain.FAST_DEPTH, True), (plain.FAST_DEPTH + 1, False), (100_000, False)):
+        data = b"\x81\xa1x" + opening * (levels - 1) + b"\xc0"
+        assert (splice(data, NAMES) is not None) == answers, levels
+
+
+UTF8 = [
+    bytes([first, second, *rest])
+    for first in range(0x80, 0x100)
+    for second in (0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0)
+    for rest in ([], [0x80], [0x80, 0xBF], [0x80, 0xC0], [0x7F])
+]
+
+
+@pytest.mark.parametrize("before", [b"", b"1234567", b"12345678"])
+def test_it_knows_utf_8_as_python_does(before):
+    for letter in UTF8:
+        text = before + letter
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            whole = False
+        else:
+            whole = True
+        assert (splice(pack({"a": Text(text)}), NAMES) is not None) == whole, text
+        assert (splice(pack({Text(text): 1}), NAMES) is not None) == whole, text
+
+
+def test_it_says_what_it_wants():
+    for arguments in ((), (b"\x80",), ("x", ()), (b"\x80", ["ID"]), (b"\x80", (), ())):
+        with pytest.raises(TypeError, match="bytes and a tuple"):
+            splice(*arguments)
+    with pytest.raises(TypeError):
+        splice(b"\x80", (b"ID",))
+    with pytest.raises(ValueError, match="33 names; 32"):
+        splice(b"\x80", tuple(map(str, range(33))))
+    with pytest.raises(ValueError, match="longer than 63 bytes"):
+        splice(b"\x80", ("x" * 64,))
+    assert splice(pack({"x" * 63: "y", "x" * 64: "z"}), ("x" * 63,))[1] == {"x" * 63: "y"}
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_have_an_answer_or_none(data):
+    made = splice(data, NAMES)
+    assert made is None or exactly(ormsgpack.unpackb(made[0]), careful(data))
+
+
+@given(
+    st.binary(min_size=4, max_size=4)
+    | st.binary(min_size=8, max_size=8)
+    | st.binary(min_size=12, max_size=12)
+)
+@example(b"\x00" * 8)
+@example((999_999_999 << 34 | 2**34 - 1).to_bytes(8, "big"))
+@example(b"\x00" * 4 + (-62_135_596_800).to_bytes(8, "big", signed=True))
+def test_a_timestamp_is_what_it_is_to_the_other_reader(data):
+    found = timestamp(data)
+    if found is not None:
+        seconds, ns = plain.timestamp(data)
+        assert found == (plain.rfc3339(seconds, ns), seconds, ns)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "has_one"),
+    [(-62_135_596_801, False), (-62_135_596_800, True), (253_402_300_799, True), (253_402_300_800, False)],
+)
+def test_which_years_it_knows(seconds, has_one):
+    data = bytes(4) + seconds.to_bytes(8, "big", signed=True)
+    assert (timestamp(data) is not None) == has_one
+
+
+def test_what_is_no_timestamp():
+    assert [timestamp(bytes(size)) for size in (0, 1, 3, 5, 7, 9, 11, 13, 16)] == [None] * 9
+    with pytest.raises(TypeError, match="bytes are wanted"):
+        timestamp("x")
