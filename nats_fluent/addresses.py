@@ -176,12 +176,14 @@ def _listen(raw: object) -> str:
     if str(raw).strip().lower() in {"off", "false"}:  # YAML makes false of off
         return "off"
     forms = "127.0.0.1:9464, 0.0.0.0:9464 for every address of this host, or off"
+    if "@" in str(raw):
+        raise ValueError(f"what is there has an @, as credentials have; write {forms}")
     text = word_of(raw)
     try:
         _, host, port = _endpoint(f"http://{text}", {"http": 0}, "")
     except ValueError:
         host, port = "", 0
-    if not host or "@" in text:
+    if not host:
         raise ValueError(f"{quote(raw)} is not an address; write {forms}")
     return _address(host, port)
 

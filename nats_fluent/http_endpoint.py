@@ -6,6 +6,7 @@ is secret: no publication, no credential. `POST /drain` stops the program, and i
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import hashlib
@@ -23,6 +24,7 @@ from nats_fluent.addresses import split_listen
 from nats_fluent.errors import SettingsError
 from nats_fluent.exposition import render
 from nats_fluent.health import live, ready
+from nats_fluent.visitors import MOST, Visitors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
     from nats_fluent.facts import Facts
     from nats_fluent.health import Health
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 PATHS = ("/", "/livez", "/readyz", "/healthz", "/metrics", "/status", "/drain")
 
@@ -102,7 +106,7 @@ class Endpoint:
         page = resources.files("nats_fluent").joinpath("status.html").read_text("utf-8")
         self._page, self._policy = page, policy(page)
         self._was_ready = False
-        app = web.Application(client_max_size=BODY, middlewares=[_with_headers])
+        app = web.Application(client_max_size=BODY, middlewares=[self._turns, _with_headers])
         app.router.add_get("/", self._get_page)
         app.router.add_get("/livez", self._get_livez)
         app.router.add_get("/readyz", self._get_readyz)
@@ -111,6 +115,8 @@ class Endpoint:
         app.router.add_get("/status", self._get_status)
         app.router.add_post("/drain", self._post_drain)
         self._runner = web.AppRunner(app, access_log=None, logger=_log, shutdown_timeout=CLOSE_WITHIN)
+        self._visitors: Visitors | None = None
+        self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
         """Listen.
@@ -122,8 +128,12 @@ class Endpoint:
         assert where is not None, self._listen
         host, port = where
         await self._runner.setup()
+        assert self._runner.server is not None
+        self._visitors = Visitors(self._runner.server)
         try:
-            await web.TCPSite(self._runner, host, port).start()
+            self._server = await asyncio.get_running_loop().create_server(
+                self._visitors, host, port, backlog=MOST
+            )
         except OSError as error:
             await self._runner.cleanup()
             # asyncio puts the address, too, before what the system says.
@@ -136,7 +146,22 @@ class Endpoint:
 
     async def close(self) -> None:
         """Listen no more."""
+        if self._server is not None:
+            self._server.close()
         await self._runner.cleanup()
+
+    @web.middleware
+    async def _turns(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Tell between which requests a client is slow."""
+        transport, visitors = request.transport, self._visitors
+        if transport is None or visitors is None:  # it is gone
+            return await handler(request)
+        visitors.asks(transport)
+        try:
+            return await handler(request)
+        finally:
+            if not transport.is_closing():
+                visitors.waits(transport)
 
     async def _get_page(self, _: web.Request) -> web.Response:
         return web.Response(
@@ -200,9 +225,7 @@ def _is_local(request: web.Request) -> bool:
 
 
 @web.middleware
-async def _with_headers(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
+async def _with_headers(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         response = await handler(request)
     except web.HTTPException as error:  # an unknown path, or another method: the router's own

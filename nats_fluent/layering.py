@@ -129,7 +129,10 @@ class Layers:
             self._document = tomllib.loads(self._file.read_text("utf-8"))
         except OSError as error:
             self.refuse(f"{self._file}: cannot be read ({error.strerror}); name a TOML file that can be")
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except RecursionError:
+            self.refuse(f"{self._file}: is nested too deeply; settings are tables of values")
+        # As TOMLDecodeError is, and UnicodeDecodeError, and what `int` says of very many digits.
+        except ValueError as error:
             self.refuse(f"{self._file}: is not TOML; {error}")
 
     def _unknown_keys(self) -> None:

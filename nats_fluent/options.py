@@ -158,6 +158,10 @@ def word_of(raw: object) -> str:
 def _secret(raw: object) -> Secret:
     if not isinstance(raw, str):
         raise ValueError("what is there is not text; put it in quotes")  # noqa: TRY004 - as all parsers
+    try:
+        raw.encode()
+    except UnicodeEncodeError:
+        raise ValueError("what is there is not UTF-8; write the secret as text") from None
     return Secret(raw)
 
 

@@ -375,7 +375,7 @@ def _header(data: bytes) -> _Header:
         raise SpoolError("torn or damaged: the header does not have the checksum that it was written with")
     try:
         return msgspec.msgpack.decode(raw, type=_Header)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise SpoolError(f"foreign: its header is not one of this program ({error})") from error
 
 

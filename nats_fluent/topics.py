@@ -159,7 +159,7 @@ def _topics(raw: object) -> tuple[Topic, ...]:
     if isinstance(raw, str) and raw.lstrip().startswith("["):
         try:
             raw = json.loads(raw)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{quote(raw)} is not an array of JSON; {error}") from None
     found = tuple(topic_of(item) for item in items_of(raw))
     check_once([topic.subject for topic in found])

@@ -206,7 +206,7 @@ class Api:
             raise NotYet("JetStream is not enabled for this account, or has no leader") from None
         except (errors.Error, OSError) as error:
             raise NotYet(f"JetStream: {describe(error)}") from error
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise NotYet(f"JetStream: an answer that is no JSON ({error})") from error
         return answer if isinstance(answer, dict) else {}
 

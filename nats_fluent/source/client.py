@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import ssl
 from typing import TYPE_CHECKING, Any, cast
 
@@ -43,7 +44,14 @@ DENIALS = 1000
 """The server's last words about permissions that `Client.denied` looks through: more than it asks subjects for."""
 
 
+DISCOVERED = 64
+"""Servers of the cluster that one INFO line may name."""
+
+WORDS = 1000
+"""Characters that are kept of a ``-ERR`` line."""
+
 _VIOLATION = "authorization violation"
+_PLACE = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9_.-]{1,253}):[0-9]{1,5}")
 
 
 class NoTlsError(errors.Error):
@@ -252,7 +260,7 @@ class Client(NatsClient):
         trusted = self.uses_tls or not self._settings.tls
         if self._settings.discovery == "off" or not trusted:
             info = {name: value for name, value in info.items() if name != "connect_urls"}
-        await super()._process_info(info, initial_connection)
+        await super()._process_info(_tame(info, len(self._server_pool)), initial_connection)
         current: Any = self._current_server
         for server in self._server_pool:
             if server.discovered:
@@ -281,6 +289,8 @@ class Client(NatsClient):
                 error, RuntimeError
             ):  # uvloop's word for a write to a socket that the server closed
                 raise ConnectionResetError from error
+            if isinstance(error, AttributeError | TypeError | ValueError | RecursionError):
+                raise errors.Error("the server's INFO line is not one of NATS") from error
             raise
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:  # noqa: FBT001, FBT002 - nats-py's own
@@ -321,6 +331,7 @@ class Client(NatsClient):
     async def _process_err(self, err_msg: str) -> None:
         # nats-py closes for good on most -ERR lines, such as an authorization violation when a password
         # changed. A server that means it closes the connection, which then is lost like any other.
+        err_msg = err_msg[:WORDS]
         if PERMISSIONS_ERR in err_msg:
             self._denials = [*self._denials[-DENIALS:], err_msg.lower()]
             await super()._process_err(err_msg)
@@ -376,6 +387,13 @@ async def end(task: asyncio.Task[Any]) -> None:
     while not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=0.1)
+
+
+def _tame(info: dict[str, Any], known: int) -> dict[str, Any]:
+    """Leave out of INFO what is no ``host:port`` of another server, above all credentials, and what is too many."""
+    urls = info.get("connect_urls") or []
+    good = [url for url in urls if isinstance(url, str) and _PLACE.fullmatch(url)]
+    return info | {"connect_urls": good[: max(0, DISCOVERED - known)]}
 
 
 def _address(server: Srv | None) -> str:

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from nats.errors import ProtocolError
-from nats.protocol.parser import Parser
+from nats.errors import Error, ProtocolError
+from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -25,6 +25,11 @@ Taker = Callable[[str, str, bytes, bytes | None], None]
 MAX_LINE = 1024 * 1024
 """Bytes of a line that has no end yet. The server's lines are short, but for INFO with a large cluster's URLs."""
 
+MAX_MESSAGE = 65 << 20
+"""Bytes of one message. A nats-server lets `max_payload` be 64 MB at most (its documentation), and adds headers."""
+
+_DIGITS = 18
+"""Of a number in a frame, at most."""
 _CRLF = b"\r\n"
 
 
@@ -83,16 +88,18 @@ class FrameParser(Parser):
                     head = 0
                 elif data.startswith(b"HMSG ", at):
                     fields = data[at + 5 : line_end].split()
-                    head = int(fields.pop(-2)) if len(fields) > 3 and fields[-2].isdigit() else -1
+                    head = int(fields.pop(-2)) if len(fields) > 3 and _is_number(fields[-2]) else -1
                 else:
                     line, at = data[at : line_end + 2], line_end + 2
-                    await super().parse(line)
+                    await self._other(line)
                     continue
                 if not 3 <= len(fields) <= 4 or head < 0:
                     raise ProtocolError
-                if not (fields[1].isdigit() and fields[-1].isdigit()):
+                if not (_is_number(fields[1]) and _is_number(fields[-1])):
                     raise ProtocolError
                 sid, size = int(fields[1]), int(fields[-1])
+                if not head <= size <= MAX_MESSAGE:
+                    raise ProtocolError
                 start = line_end + 2
                 stop = start + size
                 if stop + 2 > end:
@@ -120,3 +127,23 @@ class FrameParser(Parser):
         if at < end:
             self._pieces.append(data[at:])
             self._held = end - at
+
+    async def _other(self, line: bytes) -> None:
+        """Hand a line that is no message to nats-py.
+
+        Raises:
+            ProtocolError: it does not know what to do with it.
+        """
+        try:
+            await super().parse(line)
+        except (Error, OSError):
+            raise
+        # INFO that is no JSON, or not of the form that nats-py expects.
+        except Exception as error:
+            raise ProtocolError from error
+        if self.buf or self.state != AWAITING_CONTROL_LINE:  # as if it were the beginning of something
+            raise ProtocolError
+
+
+def _is_number(field: bytes) -> bool:
+    return field.isdigit() and len(field) <= _DIGITS

@@ -127,9 +127,7 @@ def test_where_to_listen(raw, listen, where):
     assert addresses.split_listen(listen) == where
 
 
-@pytest.mark.parametrize(
-    "raw", ["9464", ":9464", "a", "a:0", "a:65536", "a:1/x", "http://a:1", "a@b:1", "on", ""]
-)
+@pytest.mark.parametrize("raw", ["9464", ":9464", "a", "a:0", "a:65536", "a:1/x", "http://a:1", "on", ""])
 def test_where_nobody_can_listen(raw):
     forms = "127.0.0.1:9464, 0.0.0.0:9464 for every address of this host, or off"
     with pytest.raises(ValueError, match="is not an address") as caught:
@@ -194,3 +192,11 @@ def test_subjects_are_read_as_they_are_shown(subjects):
 )
 def test_what_is_no_list_of_subjects(raw, problem):
     assert problem in refused("subjects", raw)
+
+
+@pytest.mark.parametrize("kind", [addresses.SERVERS, addresses.FLUENT_URLS, addresses.LISTEN])
+@pytest.mark.parametrize("raw", ["nats://me:hunter2@a:1", "me:hunter2@a:1", ["hunter2@a"], "hunter2@"])
+def test_what_may_be_a_credential_is_not_repeated(kind, raw):
+    with pytest.raises(ValueError, match="has an @, as credentials have") as caught:
+        kind.parse(raw)
+    assert "hunter2" not in str(caught.value)

@@ -236,3 +236,30 @@ def test_the_file_of_a_secret_that_cannot_be_used(write):
     assert problems(fluent_shared_key_file=str(empty)) == [
         f"flag --fluent-shared-key-file: {empty}: is empty; write the secret into it."
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("a = " + "[" * 5_000, "is nested too deeply; settings are tables of values."),
+        ("a = " + "9" * 5_000, "is not TOML; Exceeds the limit"),
+        ("a = 1\n\x00", "is not TOML; "),
+    ],
+)
+def test_a_file_that_no_reader_takes_is_a_problem_like_any_other(tmp_path, text, why):
+    file = tmp_path / "nats-fluent.toml"
+    file.write_text(text)
+    (problem,) = problems(file=file)
+    assert f"{file}: {why}" in f"{problem}"
+
+
+def test_a_secret_that_is_no_text_is_refused_and_not_shown():
+    environ = {"NATS_FLUENT_FLUENT_SHARED_KEY": b"hunter2\xff".decode("utf-8", "surrogateescape")}
+    assert problems(environ) == [
+        "environment NATS_FLUENT_FLUENT_SHARED_KEY: what is there is not UTF-8; write the secret as text."
+    ]
+
+
+def test_topics_that_are_nested_too_deeply_are_a_problem():
+    (problem,) = problems({"NATS_FLUENT_TOPICS": "[" * 100_000})
+    assert "is not an array of JSON" in problem

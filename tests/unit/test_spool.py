@@ -223,9 +223,9 @@ def test_a_later_version_is_left_for_a_later_program(directory):
     spool.close()
 
 
-def test_a_header_that_says_something_else(directory):
+@pytest.mark.parametrize("raw", [msgspec.msgpack.encode({"id": 1}), b"\x81\xa2id\xa2\xff\xff"])
+def test_a_header_that_says_something_else(directory, raw):
     directory.mkdir()
-    raw = msgspec.msgpack.encode({"id": 1})
     head = spools._PREFIX.pack(spools.MAGIC, spools.VERSION, len(raw), spools.zlib.crc32(raw))
     (directory / "0000000000000001.chunk").write_bytes(head + raw)
     spool = Spool(str(directory), fsync=False)

@@ -1,0 +1,99 @@
+"""Whatever is published becomes a record that every reader takes, or one of its bytes; nothing else comes of it."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import msgpack
+import msgspec
+from building import JSON, MSGPACK, envelope, pack
+from judging import exactly, not_plain, vectors
+
+from fuzz.engine import MAX_LEN
+from nats_fluent import plain, publication, record, sections
+from nats_fluent.delivery import Delivery
+from nats_fluent.errors import Undecodable
+from nats_fluent.forward.codec import event_time
+
+NOW = 1_700_000_000_123_456_789
+LIMIT = 6_000
+"""Few, so that records are over it."""
+TAG = re.compile(r"t\.[A-Za-z0-9_.:@$-]+")
+FORMS = ("payload", "msgpack", "JSON", "entity", "JSON entity", "headers")
+
+
+def seeds():
+    for vector in vectors().values():
+        if len(vector.payload) < MAX_LEN:
+            yield b"\x00" + vector.payload
+            for form, encoding in ((1, MSGPACK), (2, JSON)):
+                try:
+                    data = publication.careful_envelope(vector.payload).data or b""
+                except Undecodable:
+                    continue
+                if (data[:1] == b"{") is (encoding == JSON):
+                    yield bytes([form]) + data
+    yield b"\x05NATS/1.0\r\na: b\r\na: c\r\n\r\n"
+
+
+def delivery(data: bytes) -> Delivery:
+    """What the first byte chooses around the others."""
+    form, inside = FORMS[data[0] % len(FORMS)] if data else "payload", data[1:]
+    headers = None
+    match form:
+        case "payload":
+            payload = inside
+        case "msgpack" | "JSON":
+            payload = envelope(inside, encoding=MSGPACK if form == "msgpack" else JSON)
+        case "headers":
+            payload, headers = envelope(pack({"ID": "1"})), inside
+        case _:
+            encoding = MSGPACK if form == "entity" else JSON
+            whole = {"encoding": encoding, "entity": inside, "identity": "i", "timestamp": None, "type": "t"}
+            payload = envelope(pack(whole))
+    return Delivery("topic", "a.subject", payload, headers=headers)
+
+
+def check(data: bytes) -> None:
+    given = delivery(data)
+    for levels in (record.FORWARD_LEVELS, None):
+        settings = sections.RecordSettings(tag="t.{topic}.{identity}.{operation}", max_bytes=LIMIT)
+        _is_fit(record.Recorder(settings, "run", levels=levels).record(given, NOW), levels)
+    _agree(given.payload)
+
+
+def _is_fit(made: record.Record, levels: int | None) -> None:
+    assert len(made.packed) <= LIMIT
+    assert TAG.fullmatch(made.tag) or made.tag == "t.undecodable", made.tag
+    assert len(event_time(made.time_ns)) == 10
+    read = msgpack.unpackb(made.packed)
+    assert not not_plain(read)
+    assert exactly(msgspec.msgpack.decode(made.packed), read)
+    if levels is not None:
+        assert not plain.deeper(read.get("content"), levels)
+    # Two writers of JSON that share nothing, and both their readers.
+    ours = msgspec.json.encode(read)
+    assert len(ours) <= LIMIT
+    assert exactly(msgspec.json.decode(ours), read)
+    assert exactly(json.loads(json.dumps(read, allow_nan=False).encode("utf-8")), read)
+
+
+def _agree(payload: bytes) -> None:
+    """Where the fast readers have an answer, the careful ones have the same."""
+    refused = False
+    try:
+        fast = publication.fast_content(publication.fast_envelope(payload))
+        packed = plain.fast_pack({"content": fast.value})
+    except plain.NotFast:
+        return
+    except Undecodable:
+        refused = True
+    try:
+        careful = publication.careful_content(publication.careful_envelope(payload))
+    except Undecodable:
+        assert refused
+        return
+    assert not refused
+    assert exactly(msgpack.unpackb(packed)["content"], careful.value)
+    assert msgspec.structs.replace(fast, value={}) == msgspec.structs.replace(careful, value={})
