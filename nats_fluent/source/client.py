@@ -391,8 +391,12 @@ async def end(task: asyncio.Task[Any]) -> None:
 
 def _tame(info: dict[str, Any], known: int) -> dict[str, Any]:
     """Leave out of INFO what is no ``host:port`` of another server, above all credentials, and what is too many."""
-    urls = info.get("connect_urls") or []
-    good = [url for url in urls if isinstance(url, str) and _PLACE.fullmatch(url)]
+    urls = info.get("connect_urls")
+    good = (
+        [url for url in urls if isinstance(url, str) and _PLACE.fullmatch(url)]
+        if isinstance(urls, list)
+        else []
+    )
     return info | {"connect_urls": good[: max(0, DISCOVERED - known)]}
 
 
