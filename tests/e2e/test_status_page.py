@@ -52,11 +52,11 @@ class Shown:
         )
         return {name: why for mark, name, why in lines if mark != "✓"}
 
-    def row(self, topic):
+    def row(self, name, *, table="topics"):
         return self.page.run(
-            "for (const tr of document.querySelectorAll('#topics tr'))"
+            f"for (const tr of document.querySelectorAll('#{table} tr'))"
             " if (tr.firstChild.textContent === arguments[0]) return [...tr.children].map(td => td.textContent)",
-            topic,
+            name,
         )
 
     def figure(self, name):
@@ -87,6 +87,8 @@ def test_it_says_what_flows_what_is_broken_and_that_it_is_healed(shown):
     wait_until(lambda: shown.row("squall-events")[2] == "500", within=SOON, what="500 are shown as received")
     wait_until(lambda: shown.figure("end to end") != "–", within=SOON, what="some is acknowledged")  # noqa: RUF001
     wait_until(lambda: shown.figure("unacknowledged") == "0", within=SOON, what="all is acknowledged")
+    assert shown.row("enforcer", table="identities")[1:] == ["update", "squall-events", "500"]
+    assert shown.figure("oldest on disk") == "–"  # noqa: RUF001
     assert shown.row("external-eventlogs")[1:] == ["0/s", "0", "0 B", "0", "0"]
     assert shown.figure("acknowledgement").startswith("≤ ")
     assert shown.figure("end to end") == "> 1 h"  # the sample says when it was published: in 2019
@@ -157,10 +159,12 @@ def test_what_a_publisher_sends_is_text_there(shown):
         status = json.load(answer)
     name = "<img src=x onerror=alert(1)>"
     status["facts"]["topics"] = {name: {"received": 1, "bytes": 1, "undecodable": 0, "dropped": 0}}
+    status["facts"]["identities"] = [{"topic": name, "identity": name, "operation": name, "count": 1}]
     # In one script, as the page itself looks again each second.
-    text, images = shown.page.run(
+    *text, images = shown.page.run(
         "show(arguments[0]);"
-        "return [document.querySelector('#topics td').textContent, document.querySelectorAll('img').length]",
+        "return [...[...document.querySelectorAll('#topics td:first-child, #identities tr :not(:last-child)')]"
+        ".map(td => td.textContent), document.querySelectorAll('img').length]",
         status,
     )
-    assert (text, images) == (name, 0)
+    assert (text, images) == ([name] * 4, 0)
