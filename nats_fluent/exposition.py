@@ -92,5 +92,11 @@ memory, open files, start time; on Linux). Those of the spool and of JetStream a
   (`batch.max_records`) share one. End to end is measured from the chunk's first publication, which waited longest, and
   from the publisher's clock: clocks that differ show there, and what is older than it seems (a stream that is read from
   its beginning) does, too.
-- `nats_fluent_stalled_seconds` over 5 turns `/readyz` to 503: a log shipper that is paused still takes connections.
+- Identity and operation are the publisher's words: the first 100 combinations with a topic have a series each, without
+  those of more than 64 characters; all further ones of a topic are counted as `other`. Those of a topic add up to its
+  decoded publications.
+- `nats_fluent_stalled_seconds` over 5, and `nats_fluent_nats_silent_seconds` over 0, turn `/readyz` to 503: a log
+  shipper or a server that is paused still holds its connections.
+- `nats_fluent_nats_cut_off_total` counts where the next connection is to the same server: [operate.md](operate.md) says
+  what it cannot see.
 """
