@@ -299,6 +299,11 @@ class Client(NatsClient):
             # uvloop raises RuntimeError for a write to a closed socket, which would end this half-way.
             self._pending.clear()
             self._pending_data_size = 0
+            # A reconnect that has just begun waits for the same end of the connection. nats-py cancels it, and with it
+            # what both wait for.
+            if isinstance(self._transport, TcpTransport):
+                transport, self._transport = self._transport, None
+                transport.close()  # type: ignore[no-untyped-call]
         try:
             await super()._close(status, do_cbs)
         finally:
