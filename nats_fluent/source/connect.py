@@ -363,6 +363,8 @@ def describe(error: BaseException) -> str:
     match error:
         case ssl.SSLCertVerificationError():
             text = f"the server's certificate is refused: {error.verify_message}"
+        case ssl.SSLError(reason="WRONG_VERSION_NUMBER"):
+            text = "TLS failed: what answers there does not speak TLS; nothing else was sent to it"
         case ssl.SSLError(reason=str(reason)):
             text = f"TLS failed: {reason.lower().replace('_', ' ')}"
         case ConnectionResetError() | BrokenPipeError() | errors.UnexpectedEOF():

@@ -38,3 +38,9 @@ def test_an_error_of_tls_has_openssls_words() -> None:
     error = ssl.SSLError(1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] ...")
     error.reason = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
     assert describe(error) == "TLS failed: tlsv13 alert certificate required"
+
+
+def test_what_speaks_no_tls_is_said_in_words() -> None:
+    error = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] ...")
+    error.reason = "WRONG_VERSION_NUMBER"
+    assert describe(error) == "TLS failed: what answers there does not speak TLS; nothing else was sent to it"
