@@ -30,7 +30,7 @@ test: $(VENV)/test ## lint, types, unit, integration and end-to-end tests, and a
 	$(BIN)/tox run
 
 bench: $(VENV)/demo ## the speed beside a bare NATS subscriber and beside the script that one would write
-	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks --only core --rounds 3
 
 image: ## build the image of the consumer
 	$(DOCKER) build $(DOCKER_BUILD_FLAGS) --build-arg VERSION=$(PROJECT_VERSION) --build-arg REVISION=$(PROJECT_SHA) --tag $(IMAGE) .

@@ -34,7 +34,8 @@ import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
-from throughput import EVENT, SUBJECT, free_port, publications, wait_for
+import workloads
+from rig import free_port, wait_for
 
 KEPT = 1000
 """Publications that are prepared, and sent over and over."""
@@ -45,6 +46,7 @@ GROWTH = 4 << 20
 BEHIND = 5.0
 """Seconds of load that Fluent Bit may be behind."""
 STREAM = "SOAK"
+(SUBJECT,) = workloads.subjects("event")
 
 
 class Sample(NamedTuple):
@@ -59,9 +61,7 @@ class Load(threading.Thread):
 
     def __init__(self, port: int, rate: float) -> None:
         super().__init__(name="load", daemon=True)
-        payload = EVENT.read_bytes()
-        head = f"PUB {SUBJECT} {len(payload)}\r\n".encode()
-        commands = [head + each + b"\r\n" for each in publications(payload, KEPT)]
+        commands = workloads.commands("event", KEPT)
         self._batches = [b"".join(commands[at : at + BATCH]) + b"PING\r\n" for at in range(0, KEPT, BATCH)]
         self._port = port
         self._rate = rate

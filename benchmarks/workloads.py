@@ -1,4 +1,4 @@
-"""What is published: five kinds of publications, from the recorded traffic and the vectors of the tests.
+"""What is published: publications of several kinds, from the recorded traffic and the vectors of the tests.
 
 A publication that comes a thousand times over would make a cache look better than it is. So each has times of its own,
 as precise as in the original, and one of 1,000 object ids.
@@ -22,6 +22,7 @@ GOOD = TESTS / "vectors/2024/good"
 OBJECT_BYTES = 100_000
 
 KINDS = {
+    "small": "a publication of some words",
     "event": "an enforcer's update, as an event",
     "flow": "a flow report",
     "activity": "an activity, with the object before and after",
@@ -30,24 +31,26 @@ KINDS = {
     "json": "the recorded traffic of six topics, JSON in an envelope",
 }
 
+VECTORS = {
+    "small": ("squall-events", "pub_plain_text"),
+    "event": ("squall-events", "event_enforcer_update"),
+    "flow": ("external-flowreports", "flowreport"),
+    "activity": ("activities", "activity"),
+}
+
 
 @cache
 def templates(kind: str) -> list[tuple[str, bytes]]:
     """Return (subject, payload) of what is published over and over."""
     match kind:
-        case "event":
-            return [("squall-events", (GOOD / "event_enforcer_update.bin").read_bytes())]
-        case "flow":
-            return [("external-flowreports", (GOOD / "flowreport.bin").read_bytes())]
-        case "activity":
-            return [("activities", (GOOD / "activity.bin").read_bytes())]
         case "object":
             return [("activities", _large(OBJECT_BYTES))]
         case "mix":
             return _recorded("mixed-2024")
         case "json":
             return _recorded("mixed-2021-json")
-    raise ValueError(kind)
+    subject, vector = VECTORS[kind]
+    return [(subject, (GOOD / f"{vector}.bin").read_bytes())]
 
 
 def _recorded(name: str) -> list[tuple[str, bytes]]:
@@ -97,7 +100,7 @@ class _Varied:
 
     def __init__(self, payload: bytes) -> None:
         self._payload = payload
-        places = [match.start() + 2 for match in re.finditer(rb"\xd7\xff", payload)]
+        places = [match.start() + 2 for match in re.finditer(rb"\xd7\xff.{8}", payload, re.DOTALL)]
         # Each time keeps its precision: milliseconds from the database, more from a clock.
         units = [_precision(int.from_bytes(payload[place : place + 8], "big") >> 34) for place in places]
         creation = places[0] if len(places) > 1 else None

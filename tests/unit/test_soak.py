@@ -22,7 +22,8 @@ def soak():
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         yield module
-        sys.modules.pop("throughput", None)
+        for name in ("rig", "workloads"):
+            sys.modules.pop(name, None)
 
 
 @pytest.fixture

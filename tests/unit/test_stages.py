@@ -29,6 +29,14 @@ def test_every_stage_runs_on_its_kind_and_has_a_baseline(stages):
 
 
 @pytest.mark.parametrize("kind", ["event", "flow", "activity", "object", "mix", "json"])
+def test_no_time_is_written_where_there_was_none(stages, kind):
+    for _, payload in stages.workloads.publications(
+        kind, min(6000, 10 * len(stages.workloads.templates(kind)))
+    ):
+        assert stages.msgpack.unpackb(payload)["data"]
+
+
+@pytest.mark.parametrize("kind", ["event", "flow", "activity", "object", "mix", "json"])
 def test_publications_differ_and_can_be_decoded(stages, kind):
     made = [payload for _, payload in stages.workloads.publications(kind, 20, 5)]
     assert len({*made}) == 20
