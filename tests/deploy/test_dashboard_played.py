@@ -41,13 +41,23 @@ class Prometheus(Program):
         super().start()
         self.wait_listening(self.port)
 
+    def ready(self):
+        """Whether it answers: it listens before it does."""
+        try:
+            return self._get("/-/ready")
+        except urllib.error.HTTPError as error:
+            if error.code != 503:
+                raise
+            return b""
+
     def ask(self, expression):
         """The labels of each line that it shows."""
         query = urllib.parse.urlencode({"query": expressions.as_shown(expression)})
-        with urllib.request.urlopen(
-            f"http://127.0.0.1:{self.port}/api/v1/query?{query}", timeout=10
-        ) as answer:
-            return [one["metric"] for one in json.load(answer)["data"]["result"]]
+        return [one["metric"] for one in json.loads(self._get(f"/api/v1/query?{query}"))["data"]["result"]]
+
+    def _get(self, path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+            return answer.read()
 
 
 def test_each_line_shows_something_under_the_name_that_its_legend_has(tmp_path):
@@ -71,6 +81,9 @@ def test_each_line_shows_something_under_the_name_that_its_legend_has(tmp_path):
         publish_raw(nats.port, pub("squall-events", publication({"ID": "1"})))
         wait_until(lambda: accepts(stream.http), what="both listen")
         with started(Prometheus(tmp_path, targets)) as prometheus:
+            wait_until(prometheus.ready, within=30, what="Prometheus answers")
+            # It looks for targets five seconds after its start, and not before.
+            wait_until(lambda: len(prometheus.ask("up")) == len(targets), within=30, what="it scrapes")
             left = {
                 line["expr"]: line["legendFormat"]
                 for panel in dashboard.panels()
