@@ -110,7 +110,7 @@ ROWS: dict[str, list[Panel]] = {
         Panel(
             "Stands still",
             "For how long chunks have waited and none was acknowledged, and for how long NATS has left a PING "
-            "unanswered. Over 5 seconds the log shipper is not ready.",
+            "unanswered. Over 5 seconds of it the part is not ready.",
             [(one("stalled_seconds"), "log shipper " + WHO), (one("nats_silent_seconds"), "NATS " + WHO)],
             unit="s",
         ),
@@ -168,6 +168,12 @@ ROWS: dict[str, list[Panel]] = {
                     "{{operation}} {{identity}}",
                 )
             ],
+            unit="cps",
+        ),
+        Panel(
+            "Filtered",
+            "Publications that became no record, because include and exclude of their topic want none, a second.",
+            [(rate("publications_filtered_total", "topic"), "{{topic}}")],
             unit="cps",
         ),
         Panel(
