@@ -289,7 +289,9 @@ class Client(NatsClient):
                 error, RuntimeError
             ):  # uvloop's word for a write to a socket that the server closed
                 raise ConnectionResetError from error
-            if isinstance(error, AttributeError | TypeError | ValueError | RecursionError):
+            # A certificate that is refused is an OSError and a ValueError.
+            malformed = isinstance(error, AttributeError | TypeError | ValueError | RecursionError)
+            if malformed and not isinstance(error, OSError):
                 raise errors.Error("the server's INFO line is not one of NATS") from error
             raise
 
