@@ -82,13 +82,13 @@ class Operator:
             self._revoked[public(key)] = int(time.time()) + 60
         return creds(_jwt(issuer, public(key), "user", claims, expires=expires), key)
 
-    def config(self) -> str:
-        """What a nats-server needs to know them."""
+    def config(self, *, revoke: bool = True) -> str:
+        """What a nats-server needs to know them; `revoke` is whether it is told of what was taken back."""
         everything = dict.fromkeys(("subs", "data", "payload", "imports", "exports", "conn", "leaf"), -1)
         account = {
             "type": "account",
             "limits": everything | {"wildcards": True},
-            "revocations": self._revoked,
+            "revocations": self._revoked if revoke else {},
         }
         operator = _jwt(self._operator, public(self._operator), "operator", {"type": "operator"})
         jwt = _jwt(self._operator, public(self._account), "account", account)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 from typing import TYPE_CHECKING
 
 import nats
@@ -158,6 +159,19 @@ class Certificates:
         pem = self.server_file
         client = f'ca_file: "{self.ca_file}", verify: true' if verify else ""
         return f'tls {{ cert_file: "{pem}", key_file: "{pem}", timeout: 5, {client} }}'
+
+    def client_context(self) -> ssl.SSLContext:
+        """What a client of NATS's own uses."""
+        context = ssl.create_default_context(cafile=self.ca_file)
+        context.load_cert_chain(self.cert_file, self.key_file())
+        return context
+
+    @staticmethod
+    def encrypted(issued: trustme.LeafCert, passphrase: str) -> bytes:
+        """Its key as encrypted PKCS#8."""
+        key = serialization.load_pem_private_key(issued.private_key_pem.bytes(), None)
+        encryption = serialization.BestAvailableEncryption(passphrase.encode())
+        return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
 
     def key_file(self, *, form: str = "PKCS8", passphrase: str | None = None) -> Path:
         """Write the client's key as PKCS#8 (`PKCS8`) or PKCS#1 / SEC1 (`TraditionalOpenSSL`)."""
