@@ -20,6 +20,7 @@ import pytest
 from programs import free_port
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
 
@@ -204,13 +205,16 @@ async def until(ready: Callable[[], object], *, within: float = 15.0, what: str 
 class ForwardServer:
     """A `Shipper` on a loopback port, until the block ends; it can stop and start again in between.
 
-    `cut`: for each connection in turn, after how many bytes it is reset.
+    `cut`: for each connection in turn, after how many bytes it is reset. `tls`: what it speaks TLS with, if it does.
     """
 
-    def __init__(self, shipper: Shipper | None = None, *, cut: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, shipper: Shipper | None = None, *, cut: tuple[int, ...] = (), tls: ssl.SSLContext | None = None
+    ) -> None:
         self.shipper = shipper or Shipper()
         self.port = free_port()
         self.cut = list(cut)
+        self.tls = tls
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -222,7 +226,7 @@ class ForwardServer:
         await self.stop()
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self.tls)
 
     async def stop(self) -> None:
         """Close the port and reset every connection."""
