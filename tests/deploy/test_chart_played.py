@@ -26,7 +26,7 @@ TLS = {"tls.crt": "-", "tls.key": "-", "ca.crt": "-", "passphrase": "phrase"}
 SECRETS = {
     "kafka": {"username": "exporter", "password": "from-a-file"},
     "kafka-tls": TLS,
-    "nats": {"username": "exporter", "password": "from-a-file"},
+    "nats": {"username": "exporter", "password": "from-a-file", "user.creds": "from-a-file"},
     "nats-tls": TLS,
     "elasticsearch": {"password": "from-a-file"},
     "loki": {"token": "from-a-file"},
@@ -105,6 +105,7 @@ def test_values_become_settings(tmp_path):
     assert (stream.jetstream.durable, stream.jetstream.create) == ("exporter", "reconcile")
     assert stream.jetstream.filter_subjects == ("events.a", "events.b.>")
     assert stream.jetstream.max_ack_pending == 100_000
+    assert (stream.nats.creds.get(), stream.nats.password) == ("from-a-file", None)
     assert [(topic.subject, topic.topic) for topic in stream.topics] == [
         ("events.a", "squall-events"),
         ("events.b.>", "events.b"),

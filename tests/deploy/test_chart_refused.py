@@ -74,6 +74,15 @@ SENTENCES = [
         {"nats": {"user": "u", "usernameKey": "k", "existingSecret": "s"}},
         "nats.user and nats.usernameKey are both given",
     ),
+    ({"nats": {"tokenKey": "token"}}, "nats.tokenKey names a key of a Secret; give nats.existingSecret."),
+    (
+        {"nats": {"user": "u", "existingSecret": "s", "nkeyKey": "seed"}},
+        "nats.user and nats.nkeyKey are each a way to sign in, and the server takes one; give one of them.",
+    ),
+    (
+        {"nats": {"existingSecret": "s", "tokenKey": "token", "credsKey": "creds"}},
+        "nats.tokenKey and nats.credsKey are each a way to sign in",
+    ),
     (
         {"nats": {"tls": {"ca": PEM, "key": PEM, "existingSecret": "s"}}},
         "nats.tls.ca, nats.tls.key and nats.tls.existingSecret",

@@ -187,6 +187,18 @@ def test_fluent_bit_is_on_the_networks_that_it_is_to_reach():
         assert read["networks"]["backbone"]["name"] == backbone
 
 
+@pytest.mark.parametrize("name", ["Token", "Nkey", "Creds"])
+def test_what_is_in_place_of_a_password_is_a_file_too(name):
+    given = values("existing-secrets")
+    del given["nats"]["user"], given["existingSecrets"]["natsPassword"]
+    given["existingSecrets"][f"nats{name}"] = "mine"
+    read = stack(given)
+    consumer = read["services"][CONSUMER]
+    path = consumer["environment"][f"NATS_FLUENT_NATS_{name.upper()}_FILE"]
+    (secret,) = [each["source"] for each in consumer["secrets"] if each["target"] == path]
+    assert read["secrets"][secret]["name"] == "mine"
+
+
 def test_a_spool_is_for_one_consumer_at_a_time():
     read = stack(values("spool"))
     consumer = read["services"][CONSUMER]

@@ -33,6 +33,14 @@ SENTENCES = [
         "nats.password (or global.accounts.nats.pass) and existingSecrets.natsPassword are both given",
     ),
     (
+        KEY | {"existingSecrets": {"natsToken": "t", "natsCreds": "c"}},
+        "for NATS, existingSecrets.natsCreds and existingSecrets.natsToken are each a way to sign in",
+    ),
+    (
+        with_nats(user="u", password="p") | {"existingSecrets": {"natsNkey": "s"}},
+        "for NATS, existingSecrets.natsNkey and a password are each a way to sign in",
+    ),
+    (
         KEY | {"existingSecrets": {"forwardSharedKey": "s"}},
         "forward.sharedKey and existingSecrets.forwardSharedKey are both given",
     ),

@@ -61,8 +61,22 @@
 {{- if and $nats.user $nats.existingSecret $nats.usernameKey }}
   {{- $wrong = append $wrong "nats.user and nats.usernameKey are both given; give one." }}
 {{- end }}
+{{- $ways := list }}
+{{- if or (include "kafka-exporter.nats.user" . | ne "") $nats.usernameKey $nats.password }}{{ $ways = append $ways "nats.user" }}{{ end }}
+{{- range $name := list "tokenKey" "nkeyKey" "credsKey" }}
+  {{- if index $nats $name }}
+    {{- $ways = append $ways (printf "nats.%s" $name) }}
+    {{- if not $nats.existingSecret }}
+      {{- $wrong = append $wrong (printf "nats.%s names a key of a Secret; give nats.existingSecret." $name) }}
+    {{- end }}
+  {{- end }}
+{{- end }}
+{{- if gt (len $ways) 1 }}
+  {{- $wrong = append $wrong (printf "%s are each a way to sign in, and the server takes one; give one of them." (join " and " $ways)) }}
+{{- end }}
 {{- $found := include "kafka-exporter.secrets.nats" . | fromJson }}
-{{- if ne (hasKey $found "password") (or (include "kafka-exporter.nats.user" . | ne "") (hasKey $found "username")) }}
+{{- $others := without $ways "nats.user" }}
+{{- if and (not $others) (ne (hasKey $found "password") (or (include "kafka-exporter.nats.user" . | ne "") (hasKey $found "username"))) }}
   {{- $wrong = append $wrong "nats.user and nats.password (or nats.existingSecret; or global.accounts.nats.user and pass): one is there without the other; give both or neither." }}
 {{- end }}
 

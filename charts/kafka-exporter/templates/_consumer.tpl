@@ -13,7 +13,7 @@
   value: {{ . | quote }}
 {{- end }}
 {{- end }}
-{{- $variables := dict "password" "PASSWORD_FILE" "ca" "CA_FILE" "cert" "CERT_FILE" "key" "KEY_FILE" "keyPassword" "KEY_PASSWORD_FILE" }}
+{{- $variables := dict "password" "PASSWORD_FILE" "token" "TOKEN_FILE" "nkey" "NKEY_FILE" "creds" "CREDS_FILE" "ca" "CA_FILE" "cert" "CERT_FILE" "key" "KEY_FILE" "keyPassword" "KEY_PASSWORD_FILE" }}
 {{- range $name, $one := omit $found "username" }}
 - name: NATS_FLUENT_NATS_{{ index $variables $name }}
   value: {{ include "kafka-exporter.file" (list "nats" $name $one) }}

@@ -1,7 +1,7 @@
 {{/*
 What this chart knows of secrets. Each of nats and kafka has them in one of three places: values (then a Secret of the
-chart), a Secret that is there, or nowhere. The result is, in JSON, for each of password, username, ca, cert, key and
-keyPassword that there is: the secret's name and key, and the text where the chart has it.
+chart), a Secret that is there, or nowhere. The result is, in JSON, for each of password, username, token, nkey, creds,
+ca, cert, key and keyPassword that there is: the secret's name and key, and the text where the chart has it.
 */}}
 {{- define "kafka-exporter.secrets" -}}
 {{- $root := index . 0 -}}
@@ -10,7 +10,9 @@ keyPassword that there is: the secret's name and key, and the text where the cha
 {{- $own := printf "%s-%s" (include "kafka-exporter.fullname" $root) $section -}}
 {{- $values := index $root.Values $section -}}
 {{- $found := dict -}}
-{{- range $name := list "password" "username" }}
+{{- /* What is in place of user and password is in a Secret that is there, which then has no password. */}}
+{{- $other := or $values.tokenKey $values.nkeyKey $values.credsKey }}
+{{- range $name := ternary (list "token" "nkey" "creds") (list "password" "username") (not (empty $other)) }}
   {{- $key := index $values (printf "%sKey" $name) }}
   {{- if and $values.existingSecret $key }}
     {{- $_ := set $found $name (dict "secret" $values.existingSecret "key" $key) }}

@@ -9,6 +9,13 @@
 {{- if and (hasKey $secrets "nats-pass") (not $user) }}
   {{- fail "a password for NATS is given, and no user: set nats.user (or global.accounts.nats.user)" }}
 {{- end }}
+{{- $ways := list }}
+{{- range $for, $called := dict "nats-pass" "a password" "nats-token" "existingSecrets.natsToken" "nats-nkey" "existingSecrets.natsNkey" "nats-creds" "existingSecrets.natsCreds" }}
+  {{- if hasKey $secrets $for }}{{ $ways = append $ways $called }}{{ end }}
+{{- end }}
+{{- if gt (len $ways) 1 }}
+  {{- fail (printf "for NATS, %s are each a way to sign in, and the server takes one: set one of them" (join " and " $ways)) }}
+{{- end }}
 {{- if ne (hasKey $secrets "bootstrap-cert") (hasKey $secrets "bootstrap-key") }}
   {{- fail (print "of the client certificate for NATS and its key, only one is given: set both of nats.tls.cert and "
     "nats.tls.key (or global.certs.bootstrap.cert and .key), or both of existingSecrets.natsCert and .natsKey") }}

@@ -43,6 +43,9 @@ the names that the platform gives them.
   "bootstrap-key" (list "natsKey" "nats.tls.key" $tls.key "certs.bootstrap.key")
   "bootstrap-pass" (list "natsKeyPassword" "nats.tls.keyPassword" $tls.keyPassword "certs.bootstrap.pass")
   "nats-pass" (list "natsPassword" "nats.password" .Values.nats.password "accounts.nats.pass")
+  "nats-token" (list "natsToken" "" "" "")
+  "nats-nkey" (list "natsNkey" "" "" "")
+  "nats-creds" (list "natsCreds" "" "" "")
   "forward-shared-key" (list "forwardSharedKey" "forward.sharedKey" (.Values.forward.sharedKey | default $derived) "")
 }}
 {{- $secrets := dict }}
@@ -95,6 +98,9 @@ the names that the platform gives them.
   "bootstrap-key" "NATS_KEY_FILE"
   "bootstrap-pass" "NATS_KEY_PASSWORD_FILE"
   "nats-pass" "NATS_PASSWORD_FILE"
+  "nats-token" "NATS_TOKEN_FILE"
+  "nats-nkey" "NATS_NKEY_FILE"
+  "nats-creds" "NATS_CREDS_FILE"
   "forward-shared-key" "FLUENT_SHARED_KEY_FILE"
 }}
 {{- range $for, $_ := include "secrets" . | fromJson }}
