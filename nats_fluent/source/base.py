@@ -45,7 +45,7 @@ class Source(ABC):
         redelivered: of a stream, messages that came and were not the first delivery.
 
     Raises:
-        SettingsError: a TLS file cannot be used.
+        SettingsError: a file cannot be used.
     """
 
     def __init__(
