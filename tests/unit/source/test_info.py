@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nats_fluent.source.client import DISCOVERED, _tame
+from nats_fluent.source.secured import DISCOVERED, _tame
 
 
 @pytest.mark.parametrize(
