@@ -246,13 +246,19 @@ static int is_utf8(const uint8_t *at, size_t size)
 {
     const uint8_t *end = at + size;
     for (;;) {
+        uint64_t eight;
         while (end - at >= 8) {
-            uint64_t eight;
             memcpy(&eight, at, 8);
             if (eight & 0x8080808080808080u) {
                 break;
             }
             at += 8;
+        }
+        if (size >= 8 && end - at < 8) { /* the last eight, some of them once more */
+            memcpy(&eight, end - 8, 8);
+            if ((eight & 0x8080808080808080u) == 0) {
+                return 1;
+            }
         }
         while (at < end && *at < 0x80) {
             at++;
@@ -308,14 +314,13 @@ static int string(Splicer *s, const uint8_t **text, uint32_t *size)
     return 1;
 }
 
-static unsigned hash(const uint8_t *text, uint32_t size)
+/* A place among 256; keys of one map that have the same one are compared. */
+static unsigned place_of(const uint8_t *text, uint32_t size)
 {
-    uint64_t ends[2] = {0, 0};
-    uint32_t part = size < 8 ? size : 8;
-    memcpy(&ends[0], text, part);
-    memcpy(&ends[1], text + size - part, part);
-    uint64_t mixed = (ends[0] ^ ends[1] * 0x9e3779b97f4a7c15u ^ size) * 0xff51afd7ed558ccdu;
-    return (unsigned)(mixed >> 56);
+    if (size == 0) {
+        return 0;
+    }
+    return (size * 31u + text[0] * 7u + text[size / 2] * 13u + text[size - 1] * 59u) & 255;
 }
 
 /* Remember a key of the map whose keys begin at `first`; 0 when it is there already. */
@@ -324,7 +329,7 @@ static int new_key(Splicer *s, uint64_t seen[4], size_t first, const uint8_t *te
     if (s->keys_used == MAX_KEYS) {
         return 0;
     }
-    unsigned bit = hash(text, size);
+    unsigned bit = place_of(text, size);
     uint64_t mask = (uint64_t)1 << (bit & 63);
     if (seen[bit >> 6] & mask) {
         for (size_t each = first; each < s->keys_used; each++) {
@@ -552,7 +557,7 @@ static int value(Splicer *s, int levels)
     return string(s, &text, &size);
 }
 
-/* The outermost value, which is a map, and the end of the input. */
+/* A map, which ends where the input does. */
 static int whole(Splicer *s, Wanted *wanted)
 {
     uint32_t count;
@@ -565,7 +570,117 @@ static int whole(Splicer *s, Wanted *wanted)
     } else if ((head != 0xde && head != 0xdf) || !length(s, 2 << (head - 0xde), &count)) {
         return 0;
     }
-    return map(s, count, MAX_LEVELS, wanted) && s->at == s->end && copy_run(s, s->at);
+    return map(s, count, MAX_LEVELS, wanted) && s->at == s->end;
+}
+
+/* What an event says of itself; where in the input, but for the time. */
+typedef struct {
+    const uint8_t *encoding, *identity, *type;
+    uint32_t encoding_size, identity_size, type_size;
+    uint8_t time[32];
+    size_t time_size;
+    int64_t seconds;
+    uint32_t ns;
+    unsigned seen;
+} Event;
+
+static int is(const uint8_t *key, uint32_t size, const char *name)
+{
+    return size == strlen(name) && memcmp(key, name, size) == 0;
+}
+
+/* The entity of an event is msgpack within bytes: it goes out as a map. */
+static int entity(Splicer *s, Wanted *wanted)
+{
+    const uint8_t *from = s->at, *end = s->end;
+    uint32_t size;
+    if (s->at == s->end) {
+        return 0;
+    }
+    uint8_t head = *s->at++;
+    if (head < 0xc4 || head > 0xc6 || !length(s, 1 << (head - 0xc4), &size) || (size_t)(end - s->at) < size
+        || !copy_run(s, from)) {
+        return 0;
+    }
+    s->run = s->at;
+    s->end = s->at + size;
+    if (!whole(s, wanted)) {
+        return 0;
+    }
+    s->end = end;
+    return 1;
+}
+
+static int event_time(Splicer *s, Event *event)
+{
+    const uint8_t *from = s->at;
+    uint32_t size;
+    if (s->at == s->end) {
+        return 0;
+    }
+    uint8_t head = *s->at++;
+    if (head == 0xc0) {
+        return 1;
+    }
+    if (head == 0xd6) {
+        size = 4;
+    } else if (head == 0xd7) {
+        size = 8;
+    } else if (head != 0xc7 || !length(s, 1, &size)) {
+        return 0;
+    }
+    if (s->end - s->at < (ptrdiff_t)size + 1 || (int8_t)*s->at != -1
+        || !time_read(s->at + 1, size, &event->seconds, &event->ns)) {
+        return 0;
+    }
+    event->time_size = rfc3339(event->time, event->seconds, event->ns);
+    s->at += size + 1;
+    if (event->time_size == 0 || !copy_run(s, from)) {
+        return 0;
+    }
+    s->run = s->at;
+    return string_head(s, event->time_size) && copy(s, event->time, event->time_size);
+}
+
+/* The five fields of an event, each once, in any order. */
+static int whole_event(Splicer *s, Event *event, Wanted *wanted)
+{
+    if (s->at == s->end || *s->at++ != 0x85) {
+        return 0;
+    }
+    for (int each = 0; each < 5; each++) {
+        const uint8_t *key;
+        uint32_t size;
+        unsigned field;
+        int good;
+        if (!string(s, &key, &size)) {
+            return 0;
+        }
+        if (is(key, size, "encoding")) {
+            field = 1;
+            good = string(s, &event->encoding, &event->encoding_size);
+        } else if (is(key, size, "entity")) {
+            field = 2;
+            good = entity(s, wanted);
+        } else if (is(key, size, "identity")) {
+            field = 4;
+            good = string(s, &event->identity, &event->identity_size);
+        } else if (is(key, size, "timestamp")) {
+            field = 8;
+            good = event_time(s, event);
+        } else if (is(key, size, "type")) {
+            field = 16;
+            good = string(s, &event->type, &event->type_size);
+        } else {
+            return 0;
+        }
+        if (!good || event->seen & field) {
+            return 0;
+        }
+        event->seen |= field;
+    }
+    return is(event->encoding, event->encoding_size, "application/msgpack") && s->at == s->end
+           && copy_run(s, s->at);
 }
 
 /* --- Python ----------------------------------------------------------------------------------------------------- */
@@ -597,84 +712,94 @@ static int read_names(PyObject *names, Wanted *wanted)
     return 1;
 }
 
-static PyObject *splice(PyObject *module, PyObject *const *args, Py_ssize_t count)
+/* Read the arguments, and begin; 0 with an exception. `s->out` and `wanted->found` are the caller's to free. */
+static int begin(Splicer *s, Wanted *wanted, PyObject *const *args, Py_ssize_t count)
 {
-    (void)module;
+    s->out = NULL;
+    wanted->found = NULL;
     if (count != 2 || !PyBytes_Check(args[0]) || !PyTuple_Check(args[1])) {
         PyErr_SetString(PyExc_TypeError, "splice: bytes and a tuple of names are wanted");
-        return NULL;
+        return 0;
     }
-    Wanted wanted;
-    if (!read_names(args[1], &wanted)) {
-        return NULL;
+    if (!read_names(args[1], wanted)) {
+        return 0;
     }
-    Splicer s;
     Py_ssize_t size = PyBytes_GET_SIZE(args[0]);
-    s.at = (const uint8_t *)PyBytes_AS_STRING(args[0]);
-    s.run = s.at;
-    s.end = s.at + size;
-    s.used = 0;
-    s.room = (size_t)size + (size_t)size / 4 + 64; /* the events of the platform grow by 5 to 15% */
-    s.no_memory = 0;
-    s.keys_used = 0;
-    s.out = PyMem_Malloc(s.room);
-    if (s.out == NULL) {
-        return PyErr_NoMemory();
+    s->run = s->at = (const uint8_t *)PyBytes_AS_STRING(args[0]);
+    s->end = s->at + size;
+    s->used = 0;
+    s->room = (size_t)size + (size_t)size / 4 + 64; /* the events of the platform grow by 5 to 15% */
+    s->no_memory = 0;
+    s->keys_used = 0;
+    s->out = PyMem_Malloc(s->room);
+    if (s->out == NULL) {
+        PyErr_NoMemory();
+        return 0;
     }
-    wanted.found = PyDict_New();
-    PyObject *answer = NULL;
-    if (wanted.found != NULL) {
-        if (whole(&s, &wanted)) {
-            PyObject *packed = PyBytes_FromStringAndSize((const char *)s.out, (Py_ssize_t)s.used);
-            if (packed != NULL) {
-                answer = PyTuple_Pack(2, packed, wanted.found);
-                Py_DECREF(packed);
-            }
-        } else if (s.no_memory) {
-            PyErr_NoMemory();
-        } else if (!PyErr_Occurred()) {
-            answer = Py_NewRef(Py_None);
+    wanted->found = PyDict_New();
+    return wanted->found != NULL;
+}
+
+static PyObject *end(Splicer *s, Wanted *wanted, PyObject *answer)
+{
+    PyMem_Free(s->out);
+    Py_XDECREF(wanted->found);
+    if (answer == NULL && !PyErr_Occurred()) {
+        if (s->no_memory) {
+            return PyErr_NoMemory();
         }
-        Py_DECREF(wanted.found);
+        Py_RETURN_NONE;
     }
-    PyMem_Free(s.out);
     return answer;
 }
 
-static PyObject *timestamp(PyObject *module, PyObject *data)
+static PyObject *splice(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     (void)module;
-    int64_t seconds;
-    uint32_t ns;
-    uint8_t text[32];
-    if (!PyBytes_Check(data)) {
-        PyErr_SetString(PyExc_TypeError, "timestamp: bytes are wanted");
-        return NULL;
+    Splicer s;
+    Wanted wanted;
+    PyObject *answer = NULL;
+    s.no_memory = 0;
+    if (begin(&s, &wanted, args, count) && whole(&s, &wanted) && copy_run(&s, s.at)) {
+        answer = Py_BuildValue("y#O", (const char *)s.out, (Py_ssize_t)s.used, wanted.found);
     }
-    const uint8_t *from = (const uint8_t *)PyBytes_AS_STRING(data);
-    size_t made = time_read(from, (size_t)PyBytes_GET_SIZE(data), &seconds, &ns) ? rfc3339(text, seconds, ns) : 0;
-    if (made == 0) {
-        Py_RETURN_NONE;
+    return end(&s, &wanted, answer);
+}
+
+static PyObject *splice_event(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    Splicer s;
+    Wanted wanted;
+    Event event = {.seen = 0};
+    PyObject *answer = NULL;
+    s.no_memory = 0;
+    if (begin(&s, &wanted, args, count) && whole_event(&s, &event, &wanted)) {
+        answer = Py_BuildValue("y#Os#s#z#LI", (const char *)s.out, (Py_ssize_t)s.used, wanted.found,
+                               (const char *)event.identity, (Py_ssize_t)event.identity_size,
+                               (const char *)event.type, (Py_ssize_t)event.type_size,
+                               event.time_size == 0 ? NULL : (const char *)event.time, (Py_ssize_t)event.time_size,
+                               (long long)event.seconds, (unsigned int)event.ns);
     }
-    return Py_BuildValue("s#LI", (const char *)text, (Py_ssize_t)made, (long long)seconds, (unsigned int)ns);
+    return end(&s, &wanted, answer);
 }
 
 PyDoc_STRVAR(splice_doc,
              "splice(data, names, /)\n--\n\n"
-             "Return the plain msgpack of one msgpack map, and a dict of those of its fields that are named and hold "
+             "Return the plain msgpack of one msgpack map, and a dict of those of its fields that are named and become "
              "a string; None where Python values are to decide.\n\n"
              "Args:\n"
              "    data: bytes of one msgpack map.\n"
              "    names: a tuple of up to 32 names, of up to 63 bytes each.");
 
-PyDoc_STRVAR(timestamp_doc,
-             "timestamp(data, /)\n--\n\n"
-             "Return the RFC 3339 text of a msgpack timestamp, its seconds since 1970 and its nanoseconds; None for one "
-             "that is not of 4, 8 or 12 bytes, or not in the years 1 to 9999.");
+PyDoc_STRVAR(splice_event_doc,
+             "splice_event(data, names, /)\n--\n\n"
+             "The same for an event, whose entity is msgpack within bytes, and the names those of its fields; after "
+             "the dict come identity, type, time as text (or None), and its seconds since 1970 and nanoseconds.");
 
 static PyMethodDef methods[] = {
     {"splice", (PyCFunction)(void (*)(void))splice, METH_FASTCALL, splice_doc},
-    {"timestamp", timestamp, METH_O, timestamp_doc},
+    {"splice_event", (PyCFunction)(void (*)(void))splice_event, METH_FASTCALL, splice_event_doc},
     {NULL, NULL, 0, NULL},
 };
 

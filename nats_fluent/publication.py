@@ -21,7 +21,6 @@ from importlib.util import find_spec
 from typing import Any
 
 import msgspec
-import ormsgpack
 
 from nats_fluent import plain
 from nats_fluent.envelope import JSON, MSGPACK, Envelope
@@ -32,8 +31,15 @@ Splice = Callable[[bytes, tuple[str, ...]], tuple[bytes, dict[str, str]] | None]
 """Takes the msgpack of a map, and names; returns its plain msgpack, and those of its own fields that are named and hold
 a string, or None where values are to be looked at."""
 
-_compiled = import_module("nats_fluent._splice") if find_spec("nats_fluent._splice") else None
-splice: Splice | None = _compiled.splice if _compiled else None
+SpliceEvent = Callable[
+    [bytes, tuple[str, ...]], tuple[bytes, dict[str, str], str, str, str | None, int, int] | None
+]
+"""The same for an event, the names being those of its entity's fields; then identity, type, time as text, and its
+seconds since 1970 and nanoseconds."""
+
+_compiled: Any = import_module("nats_fluent._splice") if find_spec("nats_fluent._splice") else None
+splice: Splice | None = _compiled and _compiled.splice
+splice_event: SpliceEvent | None = _compiled and _compiled.splice_event
 
 
 class Content(msgspec.Struct, frozen=True, gc=False):
@@ -77,48 +83,42 @@ class Event(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 read_event = msgspec.msgpack.Decoder(Event).decode
 EVENT_HEAD = b"\x85\xa8encoding"
 """A map of five whose first key is `encoding`: how the Go libraries begin an event, and no object of theirs."""
-_EVENT_START = EVENT_HEAD + ormsgpack.packb(MSGPACK) + ormsgpack.packb("entity")
+_NO_VALUE: dict[str, Any] = {}
 
 
-def spliced_content(envelope: Envelope, names: tuple[str, ...]) -> Content | None:
+def spliced_content(
+    envelope: Envelope, of_event: tuple[str, ...], of_object: tuple[str, ...]
+) -> Content | None:
     """Make the plain msgpack of content without a look at its values; None where these are to be looked at.
 
     Args:
         envelope: with the content.
-        names: of the fields of `Content.about`.
+        of_event: the names of the fields of `Content.about`, of an event's entity.
+        of_object: the same of a bare object.
     """
     data = envelope.data
-    if splice is None or data is None or envelope.encoding != MSGPACK or len(data) > plain.MAX_VALUES:
+    if (
+        splice is None
+        or splice_event is None
+        or data is None
+        or envelope.encoding != MSGPACK
+        or len(data) > plain.MAX_VALUES
+    ):
         return None
-    if not data.startswith(EVENT_HEAD):
-        # A string `entity`, in the shortest form or in a longer one: it may be an event, in another order.
-        seems_event = b"\xa6entity" in data or b"\x06entity" in data
-        spliced = None if seems_event else splice(data, names)
-        if spliced is None:
+    if data.startswith(EVENT_HEAD):
+        event = splice_event(data, of_event)
+        if event is None:
             return None
-        packed, about = spliced
-        return Content(
-            {}, about, event=False, identity="", operation="", timestamp=None, time_ns=None, packed=packed
-        )
-    event = _event(data)
-    if event.encoding != MSGPACK or not event.entity:
-        return None
-    spliced = splice(event.entity, names)
+        packed, about, identity, operation, text, seconds, ns = event
+        time_ns = seconds * 1_000_000_000 + ns if text else None
+        return Content(_NO_VALUE, about, True, identity, operation, text, time_ns, 0, packed)
+    # A string `entity`, in the shortest form or in a longer one: it may be an event, in another order.
+    seems_event = b"\xa6entity" in data or b"\x06entity" in data
+    spliced = None if seems_event else splice(data, of_object)
     if spliced is None:
         return None
-    text, time_ns = _event_time(event.timestamp)
     packed, about = spliced
-    rest = ormsgpack.packb({"identity": event.identity, "timestamp": text, "type": event.type})
-    return Content(
-        {},
-        about,
-        event=True,
-        identity=event.identity,
-        operation=event.type,
-        timestamp=text,
-        time_ns=time_ns,
-        packed=b"".join((_EVENT_START, packed, rest[1:])),
-    )
+    return Content(_NO_VALUE, about, False, "", "", None, None, 0, packed)
 
 
 def fast_content(envelope: Envelope) -> Content:
@@ -133,7 +133,10 @@ def fast_content(envelope: Envelope) -> Content:
         if isinstance(value, dict) and _is_event(value):
             raise plain.NotFast
         return _content(value, 0)
-    event = _event(data)
+    try:
+        event = read_event(data)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        raise plain.NotFast from None
     entity: Any = event.entity
     if entity:
         entity = plain.fast_msgpack(entity) if event.encoding == MSGPACK else plain.fast_json(entity)
@@ -158,13 +161,6 @@ def fast_content(envelope: Envelope) -> Content:
     )
 
 
-def _event(data: bytes) -> Event:
-    try:
-        return read_event(data)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        raise plain.NotFast from None
-
-
 def _event_time(when: msgspec.msgpack.Ext | None) -> tuple[str | None, int | None]:
     """Return the time of an event as text and in nanoseconds."""
     if when is None:
@@ -172,13 +168,8 @@ def _event_time(when: msgspec.msgpack.Ext | None) -> tuple[str | None, int | Non
     stamp: bytes = when.data  # type: ignore[assignment] # a decoder gives bytes
     if when.code != plain.TIMESTAMP or len(stamp) not in (4, 8, 12):
         raise plain.NotFast
-    found = _compiled.timestamp(stamp) if _compiled else None
-    if found:
-        text, seconds, ns = found
-    else:
-        seconds, ns = plain.timestamp(stamp)
-        text = plain.rfc3339(seconds, ns)
-    return text, seconds * 1_000_000_000 + ns
+    seconds, ns = plain.timestamp(stamp)
+    return plain.rfc3339(seconds, ns), seconds * 1_000_000_000 + ns
 
 
 def careful_content(envelope: Envelope) -> Content:

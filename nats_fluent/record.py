@@ -40,8 +40,10 @@ TAG_PART = 128
 _OBJECT_KEY = ("targetID", "processingUnitID", "sourceID", "enforcerID", "namespace", "ID")
 """The first of these that a bare object has is what it is about, and groups what must stay in order."""
 _OBJECT_TIME = ("date", "timestamp")
-_ABOUT = tuple(dict.fromkeys([*_OBJECT_KEY, *NAMESPACE, *OPERATION, *_OBJECT_TIME]))
-"""The fields of an object that a record is made of besides its content."""
+_OF_EVENT = ("ID", *NAMESPACE)
+"""The fields of an event's entity that a record is made of besides its content."""
+_OF_OBJECT = tuple(dict.fromkeys([*_OBJECT_KEY, *NAMESPACE, *OPERATION, *_OBJECT_TIME]))
+"""The same of a bare object."""
 _CONTENT = ormsgpack.packb("content")
 _ONE_MORE = tuple(bytes([0x81 + fields]) for fields in range(15))
 """The first byte of a map of so many fields and one more."""
@@ -159,7 +161,9 @@ class Recorder:
                 ack_asked = envelope.response_mode == ACK_ASKED
                 if filters is not None and filters.reject(delivery.topic, envelope):
                     return _FILTERED_AND_ASKED if ack_asked else FILTERED
-                content = publication.spliced_content(envelope, _ABOUT) or publication.fast_content(envelope)
+                content = publication.spliced_content(
+                    envelope, _OF_EVENT, _OF_OBJECT
+                ) or publication.fast_content(envelope)
                 tag, time_ns, fields = self._fields(delivery, content, now_ns)
                 packed = _pack(fields, content)
             except plain.NotFast:

@@ -38,7 +38,7 @@ def both(payload):
 def spliced(payload):
     """What is made of it without a look at its values; None where these are to be looked at."""
     try:
-        return spliced_content(fast_envelope(payload), NAMES)
+        return spliced_content(fast_envelope(payload), NAMES, NAMES)
     except plain.NotFast:
         return None
 

@@ -11,7 +11,7 @@ Source of the frames: NATS client protocol, ``MSG <subject> <sid> [reply-to] <#b
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nats.errors import Error, ProtocolError
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
@@ -30,7 +30,41 @@ MAX_MESSAGE = 65 << 20
 
 _DIGITS = 18
 """Of a number in a frame, at most."""
+MAX_LINES = 4096
+"""Lines that are remembered as they were read. Of a subject without a reply there is one for each size of a message."""
+
 _CRLF = b"\r\n"
+
+
+class _Line(NamedTuple):
+    """What stands before a message: its subscription, subject and reply subject, and the bytes of headers and all."""
+
+    sid: int
+    subject: str
+    reply: str
+    head: int
+    size: int
+
+
+def _read(line: bytes) -> _Line:
+    """Read ``MSG ...`` or ``HMSG ...``.
+
+    Raises:
+        ProtocolError: it is neither.
+    """
+    kind, *fields = line.split()
+    head = 0
+    if kind == b"HMSG":
+        if len(fields) < 4 or not _is_number(fields[-2]):
+            raise ProtocolError
+        head = int(fields.pop(-2))
+    if not 3 <= len(fields) <= 4 or not (_is_number(fields[1]) and _is_number(fields[-1])):
+        raise ProtocolError
+    size = int(fields[-1])
+    if not head <= size <= MAX_MESSAGE:
+        raise ProtocolError
+    reply = fields[2].decode("utf-8", "replace") if len(fields) == 4 else ""
+    return _Line(int(fields[1]), fields[0].decode("utf-8", "replace"), reply, head, size)
 
 
 class FrameParser(Parser):
@@ -47,6 +81,7 @@ class FrameParser(Parser):
     def __init__(self, client: Client) -> None:
         self.takers: dict[int, Taker] = {}
         self.read = 0
+        self._lines: dict[bytes, _Line] = {}
         super().__init__(client)
 
     def reset(self) -> None:
@@ -73,6 +108,7 @@ class FrameParser(Parser):
             self._pieces.clear()
         self._wanted = 0
         client: Any = self.nc
+        lines = self._lines
         messages = size_of_all = 0
         end = len(data)
         at = 0
@@ -83,23 +119,19 @@ class FrameParser(Parser):
                     if end - at > MAX_LINE:
                         raise ProtocolError
                     break
-                if data.startswith(b"MSG ", at):
-                    fields = data[at + 4 : line_end].split()
-                    head = 0
-                elif data.startswith(b"HMSG ", at):
-                    fields = data[at + 5 : line_end].split()
-                    head = int(fields.pop(-2)) if len(fields) > 3 and _is_number(fields[-2]) else -1
-                else:
-                    line, at = data[at : line_end + 2], line_end + 2
-                    await self._other(line)
-                    continue
-                if not 3 <= len(fields) <= 4 or head < 0:
-                    raise ProtocolError
-                if not (_is_number(fields[1]) and _is_number(fields[-1])):
-                    raise ProtocolError
-                sid, size = int(fields[1]), int(fields[-1])
-                if not head <= size <= MAX_MESSAGE:
-                    raise ProtocolError
+                line = data[at:line_end]
+                known = lines.get(line)
+                if known is None:
+                    if not line.startswith((b"MSG ", b"HMSG ")):
+                        at = line_end + 2
+                        await self._other(line + _CRLF)
+                        continue
+                    known = _read(line)
+                    if not known.reply:  # which is another one for each message
+                        if len(lines) >= MAX_LINES:
+                            lines.clear()
+                        lines[line] = known
+                sid, subject, reply, head, size = known
                 start = line_end + 2
                 stop = start + size
                 if stop + 2 > end:
@@ -108,19 +140,16 @@ class FrameParser(Parser):
                 at = stop + 2
                 headers = data[start : start + head] if head else None
                 payload = data[start + head : stop]
-                reply = fields[2] if len(fields) == 4 else b""
                 take = self.takers.get(sid)
                 if take is not None:
                     messages += 1
                     size_of_all += len(payload)
-                    take(
-                        fields[0].decode("utf-8", "replace"),
-                        reply.decode("utf-8", "replace") if reply else "",
-                        payload,
-                        headers,
-                    )
+                    take(subject, reply, payload, headers)
                 else:
-                    await client._process_msg(sid, fields[0], reply, payload, headers)  # noqa: SLF001
+                    fields = line.split()
+                    await client._process_msg(  # noqa: SLF001
+                        sid, fields[1], fields[3] if reply else b"", payload, headers
+                    )
         finally:
             client.stats["in_msgs"] += messages
             client.stats["in_bytes"] += size_of_all
