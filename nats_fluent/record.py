@@ -40,9 +40,9 @@ TAG_PART = 128
 _OBJECT_KEY = ("targetID", "processingUnitID", "sourceID", "enforcerID", "namespace", "ID")
 """The first of these that a bare object has is what it is about, and groups what must stay in order."""
 _OBJECT_TIME = ("date", "timestamp")
-_OF_EVENT = ("ID", *NAMESPACE)
+OF_EVENT = ("ID", *NAMESPACE)
 """The fields of an event's entity that a record is made of besides its content."""
-_OF_OBJECT = tuple(dict.fromkeys([*_OBJECT_KEY, *NAMESPACE, *OPERATION, *_OBJECT_TIME]))
+OF_OBJECT = tuple(dict.fromkeys([*_OBJECT_KEY, *NAMESPACE, *OPERATION, *_OBJECT_TIME]))
 """The same of a bare object."""
 _CONTENT = ormsgpack.packb("content")
 _ONE_MORE = tuple(bytes([0x81 + fields]) for fields in range(15))
@@ -162,7 +162,7 @@ class Recorder:
                 if filters is not None and filters.reject(delivery.topic, envelope):
                     return _FILTERED_AND_ASKED if ack_asked else FILTERED
                 content = publication.spliced_content(
-                    envelope, _OF_EVENT, _OF_OBJECT
+                    envelope, OF_EVENT, OF_OBJECT
                 ) or publication.fast_content(envelope)
                 tag, time_ns, fields = self._fields(delivery, content, now_ns)
                 packed = _pack(fields, content)

@@ -107,7 +107,7 @@ def _text(value: object) -> str | None:
 
 
 def _spliced(payload: bytes) -> tuple[publication.Content, object]:
-    content = publication.spliced_content(fast_envelope(payload), record._ABOUT)
+    content = publication.spliced_content(fast_envelope(payload), record.OF_EVENT, record.OF_OBJECT)
     if content is None:
         raise plain.NotFast
     return content, msgpack.unpackb(content.packed)
