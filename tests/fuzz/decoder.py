@@ -98,7 +98,7 @@ def _agree(payload: bytes) -> None:
         assert exactly(value, careful.value)
         for name in ("event", "identity", "operation", "timestamp", "time_ns", "replaced"):
             assert getattr(content, name) == getattr(careful, name), name
-        for name in record._ABOUT:
+        for name in record.OF_EVENT if content.event else record.OF_OBJECT:
             assert _text(content.about.get(name)) == _text(careful.about.get(name)), name
 
 
