@@ -29,6 +29,8 @@
 #define MAX_NAMES 32
 /* The longest name of these. */
 #define MAX_NAME 63
+/* Bytes of the set of hashes that a watch list begins with. */
+#define WATCH_HEAD 32
 
 #define NS_PER_SECOND 1000000000u
 #define SECONDS_PER_DAY 86400
@@ -51,6 +53,9 @@ typedef struct {
     size_t used;
     size_t room;
     int no_memory;
+    const uint8_t *watch; /* from here up to `watch_end` each watched key: its hash, its size, its text */
+    const uint8_t *watch_end;
+    uint64_t watched[4]; /* a bit for each hash of these */
     size_t keys_used;
     Key keys[MAX_KEYS];
 } Splicer;
@@ -323,7 +328,18 @@ static unsigned place_of(const uint8_t *text, uint32_t size)
     return (size * 31u + text[0] * 7u + text[size / 2] * 13u + text[size - 1] * 59u) & 255;
 }
 
-/* Remember a key of the map whose keys begin at `first`; 0 when it is there already. */
+/* Whether the values are to be looked at, as they stand under a key that is watched. */
+static int is_watched(const Splicer *s, unsigned bit, const uint8_t *text, uint32_t size)
+{
+    for (const uint8_t *each = s->watch; each < s->watch_end; each += 2 + each[1]) {
+        if (each[0] == bit && each[1] == size && memcmp(each + 2, text, size) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Remember a key of the map whose keys begin at `first`; 0 when it is there already, or watched. */
 static int new_key(Splicer *s, uint64_t seen[4], size_t first, const uint8_t *text, uint32_t size)
 {
     if (s->keys_used == MAX_KEYS) {
@@ -331,6 +347,9 @@ static int new_key(Splicer *s, uint64_t seen[4], size_t first, const uint8_t *te
     }
     unsigned bit = place_of(text, size);
     uint64_t mask = (uint64_t)1 << (bit & 63);
+    if (s->watched[bit >> 6] & mask && is_watched(s, bit, text, size)) {
+        return 0;
+    }
     if (seen[bit >> 6] & mask) {
         for (size_t each = first; each < s->keys_used; each++) {
             if (s->keys[each].size == size && memcmp(s->keys[each].text, text, size) == 0) {
@@ -712,13 +731,78 @@ static int read_names(PyObject *names, Wanted *wanted)
     return 1;
 }
 
+/* Take up what `watch` made; it is checked, as anybody can make bytes. */
+static int read_watch(PyObject *list, Splicer *s)
+{
+    memset(s->watched, 0, sizeof s->watched);
+    s->watch = s->watch_end = NULL;
+    if (list == NULL || PyBytes_GET_SIZE(list) == 0) {
+        return 1;
+    }
+    const uint8_t *from = (const uint8_t *)PyBytes_AS_STRING(list);
+    size_t size = (size_t)PyBytes_GET_SIZE(list);
+    size_t at = WATCH_HEAD;
+    while (at + 2 <= size) {
+        at += 2 + (size_t)from[at + 1];
+    }
+    if (at != size) {
+        PyErr_SetString(PyExc_ValueError, "splice: this is not what watch made");
+        return 0;
+    }
+    memcpy(s->watched, from, WATCH_HEAD);
+    s->watch = from + WATCH_HEAD;
+    s->watch_end = from + size;
+    return 1;
+}
+
+static PyObject *watch(PyObject *module, PyObject *names)
+{
+    (void)module;
+    uint64_t bits[4] = {0, 0, 0, 0};
+    if (!PyTuple_Check(names)) {
+        PyErr_SetString(PyExc_TypeError, "watch: a tuple of names is wanted");
+        return NULL;
+    }
+    Py_ssize_t count = PyTuple_GET_SIZE(names);
+    Py_ssize_t room = WATCH_HEAD;
+    for (Py_ssize_t each = 0; each < count; each++) {
+        Py_ssize_t size;
+        if (PyUnicode_AsUTF8AndSize(PyTuple_GET_ITEM(names, each), &size) == NULL) {
+            return NULL;
+        }
+        if (size > UINT8_MAX) {
+            PyErr_Format(PyExc_ValueError, "watch: %R is longer than 255 bytes", PyTuple_GET_ITEM(names, each));
+            return NULL;
+        }
+        room += 2 + size;
+    }
+    PyObject *list = PyBytes_FromStringAndSize(NULL, room);
+    if (list == NULL) {
+        return NULL;
+    }
+    uint8_t *to = (uint8_t *)PyBytes_AS_STRING(list) + WATCH_HEAD;
+    for (Py_ssize_t each = 0; each < count; each++) {
+        Py_ssize_t size;
+        const char *text = PyUnicode_AsUTF8AndSize(PyTuple_GET_ITEM(names, each), &size);
+        unsigned bit = place_of((const uint8_t *)text, (uint32_t)size);
+        bits[bit >> 6] |= (uint64_t)1 << (bit & 63);
+        *to++ = (uint8_t)bit;
+        *to++ = (uint8_t)size;
+        memcpy(to, text, (size_t)size);
+        to += size;
+    }
+    memcpy(PyBytes_AS_STRING(list), bits, WATCH_HEAD);
+    return list;
+}
+
 /* Read the arguments, and begin; 0 with an exception. `s->out` and `wanted->found` are the caller's to free. */
 static int begin(Splicer *s, Wanted *wanted, PyObject *const *args, Py_ssize_t count)
 {
     s->out = NULL;
     wanted->found = NULL;
-    if (count != 2 || !PyBytes_Check(args[0]) || !PyTuple_Check(args[1])) {
-        PyErr_SetString(PyExc_TypeError, "splice: bytes and a tuple of names are wanted");
+    if (count < 2 || count > 3 || !PyBytes_Check(args[0]) || !PyTuple_Check(args[1])
+        || (count == 3 && !PyBytes_Check(args[2]))) {
+        PyErr_SetString(PyExc_TypeError, "splice: bytes, a tuple of names and what watch made are wanted");
         return 0;
     }
     if (!read_names(args[1], wanted)) {
@@ -731,6 +815,9 @@ static int begin(Splicer *s, Wanted *wanted, PyObject *const *args, Py_ssize_t c
     s->room = (size_t)size + (size_t)size / 4 + 64; /* the events of the platform grow by 5 to 15% */
     s->no_memory = 0;
     s->keys_used = 0;
+    if (!read_watch(count == 3 ? args[2] : NULL, s)) {
+        return 0;
+    }
     s->out = PyMem_Malloc(s->room);
     if (s->out == NULL) {
         PyErr_NoMemory();
@@ -785,21 +872,27 @@ static PyObject *splice_event(PyObject *module, PyObject *const *args, Py_ssize_
 }
 
 PyDoc_STRVAR(splice_doc,
-             "splice(data, names, /)\n--\n\n"
+             "splice(data, names, watched=b'', /)\n--\n\n"
              "Return the plain msgpack of one msgpack map, and a dict of those of its fields that are named and become "
              "a string; None where Python values are to decide.\n\n"
              "Args:\n"
              "    data: bytes of one msgpack map.\n"
-             "    names: a tuple of up to 32 names, of up to 63 bytes each.");
+             "    names: a tuple of up to 32 names, of up to 63 bytes each.\n"
+             "    watched: what watch made of the keys, at any depth, whose values Python is to look at.");
+
+PyDoc_STRVAR(watch_doc,
+             "watch(names, /)\n--\n\n"
+             "Return a list of keys for splice to look out for; each is a text of up to 255 bytes.");
 
 PyDoc_STRVAR(splice_event_doc,
-             "splice_event(data, names, /)\n--\n\n"
+             "splice_event(data, names, watched=b'', /)\n--\n\n"
              "The same for an event, whose entity is msgpack within bytes, and the names those of its fields; after "
              "the dict come identity, type, time as text (or None), and its seconds since 1970 and nanoseconds.");
 
 static PyMethodDef methods[] = {
     {"splice", (PyCFunction)(void (*)(void))splice, METH_FASTCALL, splice_doc},
     {"splice_event", (PyCFunction)(void (*)(void))splice_event, METH_FASTCALL, splice_event_doc},
+    {"watch", watch, METH_O, watch_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nats_fluent.layering import Layers
 
+HASH_KEY = 16
+"""Characters of the key of hashes, at least."""
+
 
 def check(layers: Layers) -> None:
     """Note what is wrong with values that are each right."""
@@ -72,6 +75,17 @@ def check(layers: Layers) -> None:
         "jetstream.stream",
         wrong=lambda mode, stream: mode != "off" and stream != "",
         problem="the stream keeps what is not acknowledged; leave the spool out",
+    )
+    layers.check(
+        "redact.action",
+        "redact.key",
+        wrong=lambda action, key: (action == "hash") != (key is not None),
+        problem="a hash needs a key, and nothing else has use for one; give both or neither",
+    )
+    layers.check(
+        "redact.key",
+        wrong=lambda key: key is not None and len(key.get()) < HASH_KEY,
+        problem=f"it is shorter than {HASH_KEY} characters, so that it could be guessed; write a longer one",
     )
     larger = "the first is larger than the second; make it smaller, or the second larger"
     for small, large in (("record.max_bytes", "batch.max_bytes"), ("batch.max_bytes", "batch.buffer_bytes")):

@@ -27,12 +27,12 @@ from nats_fluent.envelope import JSON, MSGPACK, Envelope
 from nats_fluent.errors import Undecodable
 from nats_fluent.walk import Walker
 
-Splice = Callable[[bytes, tuple[str, ...]], tuple[bytes, dict[str, str]] | None]
-"""Takes the msgpack of a map, and names; returns its plain msgpack, and those of its own fields that are named and hold
-a string, or None where values are to be looked at."""
+Splice = Callable[[bytes, tuple[str, ...], bytes], tuple[bytes, dict[str, str]] | None]
+"""Takes the msgpack of a map, names, and what `watch` made; returns its plain msgpack, and those of its own fields that
+are named and hold a string, or None where values are to be looked at: because of what they are, or of a watched key."""
 
 SpliceEvent = Callable[
-    [bytes, tuple[str, ...]], tuple[bytes, dict[str, str], str, str, str | None, int, int] | None
+    [bytes, tuple[str, ...], bytes], tuple[bytes, dict[str, str], str, str, str | None, int, int] | None
 ]
 """The same for an event, the names being those of its entity's fields; then identity, type, time as text, and its
 seconds since 1970 and nanoseconds."""
@@ -86,8 +86,14 @@ EVENT_HEAD = b"\x85\xa8encoding"
 _NO_VALUE: dict[str, Any] = {}
 
 
+def watch(names: tuple[str, ...]) -> bytes:
+    """Return what `spliced_content` takes of keys that it is to look out for, of up to 255 bytes of UTF-8 each."""
+    made: bytes = _compiled.watch(names) if _compiled else b""
+    return made
+
+
 def spliced_content(
-    envelope: Envelope, of_event: tuple[str, ...], of_object: tuple[str, ...]
+    envelope: Envelope, of_event: tuple[str, ...], of_object: tuple[str, ...], watched: bytes = b""
 ) -> Content | None:
     """Make the plain msgpack of content without a look at its values; None where these are to be looked at.
 
@@ -95,6 +101,7 @@ def spliced_content(
         envelope: with the content.
         of_event: the names of the fields of `Content.about`, of an event's entity.
         of_object: the same of a bare object.
+        watched: what `watch` made of keys, at any depth of the object, whose values are to be looked at.
     """
     data = envelope.data
     if (
@@ -106,7 +113,7 @@ def spliced_content(
     ):
         return None
     if data.startswith(EVENT_HEAD):
-        event = splice_event(data, of_event)
+        event = splice_event(data, of_event, watched)
         if event is None:
             return None
         packed, about, identity, operation, text, seconds, ns = event
@@ -114,7 +121,7 @@ def spliced_content(
         return Content(_NO_VALUE, about, True, identity, operation, text, time_ns, 0, packed)
     # A string `entity`, in the shortest form or in a longer one: it may be an event, in another order.
     seems_event = b"\xa6entity" in data or b"\x06entity" in data
-    spliced = None if seems_event else splice(data, of_object)
+    spliced = None if seems_event else splice(data, of_object, watched)
     if spliced is None:
         return None
     packed, about = spliced

@@ -13,11 +13,14 @@ from nats_fluent import plain, publication
 from nats_fluent.envelope import ACK_ASKED, asks_for_ack, careful_envelope, fast_envelope
 from nats_fluent.errors import Undecodable
 from nats_fluent.filters import NAMESPACE, OBJECT_IDENTITIES, OPERATION, Filters, first
+from nats_fluent.redact import Redaction
 
 if TYPE_CHECKING:
     from nats_fluent import sections
     from nats_fluent.delivery import Delivery
+    from nats_fluent.envelope import Envelope
     from nats_fluent.publication import Content
+    from nats_fluent.redact import Redactor
     from nats_fluent.settings import Settings
 
 FORWARD_LEVELS = plain.FAST_DEPTH
@@ -96,8 +99,13 @@ def undecodable_tag(template: str) -> str:
 
 def recorder_of(settings: Settings, run_id: str, *, levels: int | None, filtered: bool = True) -> Recorder:
     """Make the recorder that the settings ask for; without the topics' filters when it is not `filtered`."""
-    filters = Filters(settings.topics if filtered else ())
-    return Recorder(settings.record, run_id, levels=levels, filters=filters)
+    return Recorder(
+        settings.record,
+        run_id,
+        levels=levels,
+        filters=Filters(settings.topics if filtered else ()),
+        redaction=Redaction(settings.redact, settings.topics) if settings.redact.action != "off" else None,
+    )
 
 
 class Recorder:
@@ -111,6 +119,7 @@ class Recorder:
         run_id: what tells this process from all others, part of every id.
         levels: how deep content may be, what is deeper going out as its JSON text; None for as deep as it is.
         filters: which publications become no record.
+        redaction: what of them does not go out; None for all does.
     """
 
     def __init__(
@@ -120,9 +129,11 @@ class Recorder:
         *,
         levels: int | None,
         filters: Filters | None = None,
+        redaction: Redaction | None = None,
     ) -> None:
         self._levels = levels
         self._filters = filters or None
+        self._redaction = redaction
         self._template = settings.tag
         self._undecodable_tag = undecodable_tag(settings.tag)
         self._max_bytes = settings.max_bytes
@@ -145,6 +156,8 @@ class Recorder:
         """
         payload = delivery.payload
         filters = self._filters
+        redact = None if self._redaction is None else self._redaction.of(delivery.topic)
+        redacted = False
         self._count += 1
         if len(payload) > self._surely_large:
             reason = (
@@ -152,7 +165,8 @@ class Recorder:
                 f"({MOST_JSON} times record.max_bytes)"
             )
             asked = asks_for_ack(payload)
-            return self._undecodable(delivery, reason, now_ns, ack_asked=asked, head=HEAD_BYTES)
+            head = HEAD_BYTES if redact is None else 0  # there is no telling what is in it
+            return self._undecodable(delivery, reason, now_ns, ack_asked=asked, head=head)
         ack_asked = False
         replaced = 0
         try:
@@ -161,9 +175,9 @@ class Recorder:
                 ack_asked = envelope.response_mode == ACK_ASKED
                 if filters is not None and filters.reject(delivery.topic, envelope):
                     return _FILTERED_AND_ASKED if ack_asked else FILTERED
-                content = publication.spliced_content(
-                    envelope, OF_EVENT, OF_OBJECT
-                ) or publication.fast_content(envelope)
+                content = self._content(envelope, redact)
+                if redact is not None and not content.packed:
+                    redacted = redact(content, fast=True)
                 tag, time_ns, fields = self._fields(delivery, content, now_ns)
                 packed = _pack(fields, content)
             except plain.NotFast:
@@ -172,18 +186,33 @@ class Recorder:
                 content = publication.careful_content(envelope)
                 if filters is not None and filters.reject_content(delivery.topic, content):
                     return _FILTERED_AND_ASKED if ack_asked else FILTERED
+                if redact is not None:
+                    redacted = redact(content)
                 tag, time_ns, fields = self._fields(delivery, content, now_ns)
                 value = content.value
                 fields["content"] = value if self._levels is None else plain.flatten(value, self._levels)
                 replaced = content.replaced
                 packed = msgpack.packb(fields)
         except Undecodable as error:
-            return self._undecodable(delivery, str(error), now_ns, ack_asked=ack_asked)
+            omit = self._redaction is not None and self._redaction.omits(delivery.topic)
+            return self._undecodable(
+                delivery, str(error), now_ns, ack_asked=ack_asked, head=0 if omit else None
+            )
         if len(packed) > self._surely_small and (size := self._oversize(packed)):
             reason = f"the record takes {size}, over the limit of {self._max_bytes} (record.max_bytes)"
-            return self._undecodable(delivery, reason, now_ns, ack_asked=ack_asked, head=HEAD_BYTES)
+            head = 0 if redacted else HEAD_BYTES
+            return self._undecodable(delivery, reason, now_ns, ack_asked=ack_asked, head=head)
         identity, operation = fields.get("identity", ""), fields.get("operation", "")
         return Record(tag, time_ns, packed, ack_asked, "", replaced, identity, operation)
+
+    @staticmethod
+    def _content(envelope: Envelope, redact: Redactor | None) -> Content:
+        """Decode content, or splice it where there is nothing in it to redact."""
+        watched = b"" if redact is None else redact.watched
+        spliced = (
+            None if watched is None else publication.spliced_content(envelope, OF_EVENT, OF_OBJECT, watched)
+        )
+        return spliced or publication.fast_content(envelope)
 
     def _oversize(self, packed: bytes) -> str:
         """Return how large the record is, when that is over the limit, as msgpack or as the JSON of the outputs."""
@@ -233,7 +262,9 @@ class Recorder:
         if not namespace or type(namespace) is not str:
             del fields["namespace"]
         if delivery.headers is not None:
-            fields["headers"] = parse_headers(delivery.headers)
+            headers = fields["headers"] = parse_headers(delivery.headers)
+            if self._redaction is not None:
+                self._redaction.headers(topic, headers)
         if delivery.stream:
             fields |= _place(delivery)
         tag = self._tags.get(topic) or self._tag(topic, delivery.subject, identity, operation)

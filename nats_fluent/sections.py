@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from nats_fluent import addresses, options
+from nats_fluent import addresses, options, topics
 from nats_fluent.addresses import FluentUrl
 from nats_fluent.options import (
     DIRECTORY,
@@ -225,6 +225,42 @@ class RecordSettings(msgspec.Struct, frozen=True, kw_only=True):
             "A record that is larger, as msgpack or as JSON, is replaced by one with its first bytes and its size.",
         ),
     ] = 900_000
+
+
+class RedactSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a record does not go out."""
+
+    action: Annotated[
+        Literal["mask", "remove", "hash", "off"],
+        Say(
+            options.choice("mask", "remove", "hash", "off", also={"false": "off"}),
+            "What becomes of a redacted value: mask (***), remove (with its key), hash (with redact.key); or off.",
+        ),
+    ] = "mask"
+    secrets: Annotated[
+        Literal["on", "off"],
+        Say(
+            options.choice("on", "off", also={"true": "on", "false": "off"}),
+            "Whether to redact what the platform's objects carry as secrets: passwords, tokens, private keys.",
+        ),
+    ] = "on"
+    paths: Annotated[
+        tuple[str, ...],
+        Say(topics.PATHS, "What else to redact of content, as entity.metadata, entity.*.name or **.email."),
+    ] = ()
+    headers: Annotated[
+        tuple[str, ...], Say(topics.HEADERS, "Headers of NATS messages to redact, in upper or lower case.")
+    ] = ("Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie")
+    undecodable: Annotated[
+        Literal["keep", "omit"],
+        Say(
+            options.choice("keep", "omit"),
+            "The bytes of what cannot be decoded, which may hold anything: keep them in its record, or omit them.",
+        ),
+    ] = "keep"
+    key: Annotated[Secret | None, Say(SECRET, "Key of the hashes (HMAC-SHA256), 16 characters or more.")] = (
+        None
+    )
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):

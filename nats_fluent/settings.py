@@ -27,6 +27,7 @@ from nats_fluent.sections import (
     LogSettings,
     NatsSettings,
     RecordSettings,
+    RedactSettings,
     ShutdownSettings,
     SpoolSettings,
 )
@@ -69,6 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     batch: BatchSettings = BatchSettings()
     spool: SpoolSettings = SpoolSettings()
     record: RecordSettings = RecordSettings()
+    redact: RedactSettings = RedactSettings()
     log: LogSettings = LogSettings()
     http: HttpSettings = HttpSettings()
     shutdown: ShutdownSettings = ShutdownSettings()

@@ -54,12 +54,14 @@ class Topic(msgspec.Struct, frozen=True, omit_defaults=True):
         topic: the name.
         include: what a publication must match; None for anything.
         exclude: what it must not match; None for nothing.
+        redact: paths to redact beside those of the settings; none at all is nothing to redact, None what they say.
     """
 
     subject: str
     topic: str
     include: Match | None = None
     exclude: Match | None = None
+    redact: tuple[str, ...] | None = None
 
     @property
     def plain(self) -> bool:
@@ -106,11 +108,39 @@ def _match(raw: object) -> Match:
     return Match(**_table(raw, _MATCH_KEYS, "include and exclude"))
 
 
+def _paths(raw: object) -> tuple[str, ...]:
+    found = _texts(raw) if raw not in ("", []) else ()
+    for path in found:
+        keys = path.split(".")
+        if "" in keys:
+            raise ValueError(
+                f"{quote(path)} has an empty key; write a path as in entity.metadata or **.password"
+            )
+        if "," in path:
+            raise ValueError(f"{quote(path)} has a comma, which no path may have")
+        if keys[-1] == "**" or "**.**" in path:
+            raise ValueError(f"{quote(path)} has ** without a key behind it; write a key, or * for any")
+        if any("*" in key and key not in ("*", "**") for key in keys):
+            raise ValueError(
+                f"{quote(path)} has a misplaced wildcard; write * for one whole key, ** for any number"
+            )
+    return found
+
+
+def _redact(raw: object) -> tuple[str, ...]:
+    return () if raw in ("off", False) else _paths(raw)
+
+
+def _headers(raw: object) -> tuple[str, ...]:
+    return tuple(word_of(name) for name in _texts(raw)) if raw not in ("", []) else ()
+
+
 TOPIC_KEYS = {
     "subject": Key(word_of, ""),
     "topic": Key(word_of, ""),
     "include": Key(_match),
     "exclude": Key(_match),
+    "redact": Key(_redact),
 }
 """The keys of a topic as a table; each is an attribute of `Topic`."""
 
@@ -180,4 +210,6 @@ def _show(topics: tuple[Topic, ...]) -> str:
     return msgspec.json.encode(topics).decode()
 
 
+PATHS = Kind("PATH,...", _paths, ",".join)
+HEADERS = Kind("NAME,...", _headers, ",".join)
 TOPICS = Kind("SUBJECT[=TOPIC],...", _topics, _show)

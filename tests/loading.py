@@ -22,6 +22,7 @@ KINDS = {
     "servers": addresses.SERVERS,
     "urls": addresses.FLUENT_URLS,
     "topics": topics.TOPICS,
+    "paths": topics.PATHS,
     "subjects": addresses.SUBJECTS,
 }
 

@@ -95,3 +95,10 @@ TOKENS = st.text(string.ascii_letters + string.digits + "-_$", min_size=1, max_s
 SUBJECTS = st.tuples(st.lists(TOKENS | st.just("*"), max_size=4), TOKENS | st.sampled_from("*>")).map(
     lambda parts: ".".join([*parts[0], parts[1]])
 )
+
+REDACTED_KEYS = st.sampled_from(["a", "b", "c", "entity", "token"])
+PATHS_TO_REDACT = (
+    st.lists(REDACTED_KEYS | st.sampled_from(["*", "**"]), max_size=3)
+    .flatmap(lambda parts: (REDACTED_KEYS | st.just("*")).map(lambda last: ".".join([*parts, last])))
+    .filter(lambda path: "**.**" not in path)
+)

@@ -44,7 +44,19 @@ def test_nothing_else_stands_there():
 def test_it_sets_nothing_as_it_is():
     assert tomllib.loads(CONF.read_text("utf-8")) == {
         name: {}
-        for name in ("nats", "jetstream", "fluent", "batch", "spool", "record", "log", "http", "shutdown")
+        for name in (
+            "nats",
+            "jetstream",
+            "fluent",
+            "batch",
+            "spool",
+            "record",
+            "redact",
+            "redact",
+            "log",
+            "http",
+            "shutdown",
+        )
     }
 
 

@@ -186,6 +186,7 @@ SECRETS = [option for option in CATALOGUE if option.kind.secret]
 COMPANY = {
     "nats.password": {"NATS_FLUENT_NATS_USER": "joe"},
     "fluent.password": {"NATS_FLUENT_FLUENT_USER": "joe", "NATS_FLUENT_FLUENT_SHARED_KEY": "key"},
+    "redact.key": {"NATS_FLUENT_REDACT_ACTION": "hash"},
 }
 
 
@@ -200,16 +201,16 @@ def company(option, file):
 
 @pytest.mark.parametrize("option", SECRETS, ids=lambda option: option.key)
 def test_a_secret_as_a_value_and_from_a_file(option, write):
-    file = write("hunter2\n")
+    file = write("hunter2-hunter2-hunter2\n")
     for environ, origin in (
-        ({option.env: "hunter2"}, f"environment {option.env}"),
+        ({option.env: "hunter2-hunter2-hunter2"}, f"environment {option.env}"),
         ({f"{option.env}_FILE": str(file)}, f"environment {option.env}_FILE"),
     ):
         found = loaded(environ | company(option, file))
         secret = getattr(getattr(found.settings, option.section), option.name)
-        assert secret.get() == "hunter2"
+        assert secret.get() == "hunter2-hunter2-hunter2"
         assert found.origins[option.key] == origin
-        assert "hunter2" not in repr(found)
+        assert "hunter2-hunter2-hunter2" not in repr(found)
 
 
 @pytest.mark.parametrize("option", SECRETS, ids=lambda option: option.key)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import msgpack
 import ormsgpack
 import pytest
@@ -14,9 +16,10 @@ from strategies import mutated, odd_maps
 
 from nats_fluent import plain
 from nats_fluent.errors import Undecodable
-from nats_fluent.publication import splice, splice_event
+from nats_fluent.publication import _compiled, splice, splice_event
 from nats_fluent.walk import Walker
 
+watch = _compiled and _compiled.watch
 NAMES = ("ID", "namespace", "date")
 
 
@@ -162,7 +165,7 @@ def test_it_knows_utf_8_as_python_does(before):
 
 def test_it_says_what_it_wants():
     for arguments in ((), (b"\x80",), ("x", ()), (b"\x80", ["ID"]), (b"\x80", (), ())):
-        with pytest.raises(TypeError, match="bytes and a tuple"):
+        with pytest.raises(TypeError, match="bytes, a tuple of names"):
             splice(*arguments)
     with pytest.raises(TypeError):
         splice(b"\x80", (b"ID",))
@@ -269,5 +272,58 @@ def test_each_prefix_of_an_event_is_left_alone():
 
 @pytest.mark.parametrize("arguments", [(), (b"\x80",), ("x", ()), (b"\x80", ["ID"])])
 def test_an_event_wants_the_same(arguments):
-    with pytest.raises(TypeError, match="bytes and a tuple"):
+    with pytest.raises(TypeError, match="bytes, a tuple of names"):
         splice_event(*arguments)
+
+
+# Keys that are watched
+
+
+def keys(value):
+    if isinstance(value, list):
+        return {key for item in value for key in keys(item)}
+    if isinstance(value, dict):
+        return {*value, *(key for item in value.values() for key in keys(item))}
+    return set()
+
+
+@given(data=odd_maps.map(pack), others=st.sets(st.text(max_size=4), max_size=3), pick=st.randoms())
+@example(data=pack({"a": [{"b": {"c": 1}}]}), others={"", "d"}, pick=random.Random(1))
+def test_it_has_no_answer_where_a_watched_key_is_and_else_the_same(data, others, pick):
+    plainly = splice(data, NAMES)
+    if plainly is None:
+        return
+    there = keys(ormsgpack.unpackb(plainly[0]))
+    absent = tuple(others - there)
+    assert splice(data, NAMES, watch(absent)) == plainly
+    if there:
+        assert splice(data, NAMES, watch((*absent, pick.choice(sorted(there))))) is None
+
+
+def test_what_is_watched():
+    assert splice(pack({"x" * 255: 1}), NAMES, watch(("x" * 255,))) is None
+    assert splice(pack({"x" * 256: 1}), NAMES, watch(("x" * 255,))) is not None
+    assert splice(pack({"\xe9": 1}), NAMES, watch(("\xe9",))) is None
+    assert splice(pack({"": 1}), NAMES, watch(("",))) is None
+    assert splice(pack({"a": "b"}), NAMES, watch(("b",))) is not None
+    assert splice(pack({"a": 1}), NAMES, watch(())) is not None
+
+
+@pytest.mark.parametrize("names", [("x" * 256,), ["a"], ("a", 7), ("\ud800",), None])
+def test_what_cannot_be_watched(names):
+    with pytest.raises((ValueError, TypeError)):
+        watch(names)
+
+
+@pytest.mark.parametrize("cut", [1, 31, 33, 34, 35])
+def test_what_watch_did_not_make(cut):
+    with pytest.raises(ValueError, match="not what watch made"):
+        splice(pack({"a": 1}), NAMES, watch(("ab",))[:cut])
+    with pytest.raises(TypeError):
+        splice(pack({"a": 1}), NAMES, ("ab",))
+
+
+def test_an_event_is_watched_in_its_entity():
+    data = event_of({"ID": "1", "a": [{"token": "x"}]})
+    assert splice_event(data, NAMES, watch(("token",))) is None
+    assert splice_event(data, NAMES, watch(("password",))) == splice_event(data, NAMES)

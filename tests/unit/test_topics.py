@@ -77,7 +77,7 @@ def test_topics(raw, topics):
         ([{"subject": 7}], "subject: 7 is not text; put it in quotes"),
         (
             [{"subject": "a", "name": "b"}],
-            "'name' is not a key of a topic; write subject, topic, include and exclude",
+            "'name' is not a key of a topic; write subject, topic, include, exclude and redact",
         ),
         ([{"subject": "a", "includes": {}}], "'includes' is not a key of a topic; did you mean include?"),
         (
