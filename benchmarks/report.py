@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import stages
 import workloads
 from rig import HERE, Failed, find, running, wait_until
 
@@ -38,6 +39,7 @@ def machine() -> dict[str, str]:
         "processor": f"{os.cpu_count()} cores, {model}",
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "decoder": stages.decoder(),
         "libraries": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
         "nats-server": _says("nats-server"),
         "Fluent Bit": _says("fluent-bit"),

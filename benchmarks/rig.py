@@ -72,7 +72,8 @@ class Consumer:
         self.spawned = time.time()
         with log.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "nats_fluent", "run"],
+                # -P: the installed package, which has the compiled part, and not that of the working directory.
+                [sys.executable, "-P", "-m", "nats_fluent", "run"],
                 env=outside() | {"NATS_FLUENT_LOG_FORMAT": "json"} | environ,
                 stdout=subprocess.DEVNULL,
                 stderr=file,

@@ -124,7 +124,7 @@ class Rig:
         }
         with self._log.open("wb") as log:
             self.consumer = subprocess.Popen(
-                [sys.executable, "-m", "nats_fluent", "run"], env=outside | environ, stderr=log
+                [sys.executable, "-P", "-m", "nats_fluent", "run"], env=outside | environ, stderr=log
             )
         self._programs.append(self.consumer)
         self._wait_taking(mode)

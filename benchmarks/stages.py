@@ -36,7 +36,7 @@ import msgpack
 import msgspec
 import workloads
 
-from nats_fluent import runtime
+from nats_fluent import publication, runtime
 from nats_fluent.batch import Batcher
 from nats_fluent.delivery import Delivery, Outcome
 from nats_fluent.forward.codec import entry
@@ -340,11 +340,17 @@ def instructions() -> dict[str, float]:
 # --- the guard ------------------------------------------------------------------------------------------------
 
 
+def decoder() -> str:
+    """Say whether the compiled part of the decoder is there."""
+    return "Python" if publication.splice is None else "compiled"
+
+
 def holds_for() -> dict[str, str]:
     """Return what the numbers of a baseline hold for."""
     return {
         "python": f"{platform.python_implementation()} {sys.version}",
         "machine": f"{platform.system()} {platform.machine()} {' '.join(platform.libc_ver())}",
+        "decoder": decoder(),
         **{name: version(name) for name in ("msgpack", "msgspec", "ormsgpack", "nats-py")},
     }
 
