@@ -93,8 +93,9 @@ def main() -> None:
         print(f"measuring: {name}", file=sys.stderr, flush=True)
         try:
             results[name] = available[name]() | {"on": report.machine()}
-        except Failed as problem:
-            problems.append(f"{name}: {problem}")
+        except (Failed, OSError, subprocess.SubprocessError) as problem:
+            problems.append(f"{name}: {type(problem).__name__}: {problem}")
+            print(problems[-1], file=sys.stderr, flush=True)
             continue
         if given.report:  # what was measured stays, whatever comes next
             given.results.write_text(json.dumps(results, indent=1) + "\n")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import statistics
 import time
-import urllib.request
 from typing import NamedTuple
 
 from rig import Failed, Rig, free_port, running, wait_until
@@ -64,21 +62,18 @@ def outage() -> dict[str, object]:
 
 
 def _outage(rig: Rig, kind: str, rate: int) -> dict[str, object]:
-    endpoint = free_port()
-    consumer = rig.consumer(http_listen=f"127.0.0.1:{endpoint}")
+    consumer = rig.consumer(http_listen=f"127.0.0.1:{free_port()}")
     samples: list[Sample] = []
     began = time.monotonic()
 
     def look() -> dict[str, int]:
-        metrics = _metrics(endpoint)
-        samples.append(
-            Sample(round(time.monotonic() - began, 2), consumer.rss(), metrics["nats_fluent_buffer_bytes"])
-        )
+        metrics = consumer.metrics()
+        samples.append(Sample(round(time.monotonic() - began, 2), consumer.rss(), metrics["buffer_bytes"]))
         time.sleep(EVERY)  # between two samples
         return metrics
 
     def dropped(metrics: dict[str, int]) -> int:
-        return metrics.get("nats_fluent_publications_dropped_total", 0)
+        return metrics.get("publications_dropped_total", 0)
 
     for _ in range(5):
         look()
@@ -96,7 +91,7 @@ def _outage(rig: Rig, kind: str, rate: int) -> dict[str, object]:
     lost = dropped(look())
     rig.start_shipper()
     back = time.monotonic() - began
-    wait_until(lambda: look()["nats_fluent_buffer_bytes"] == 0, "all that was held is delivered")
+    wait_until(lambda: look()["buffer_bytes"] == 0, "all that was held is delivered")
     for _ in range(10):
         look()
     account = consumer.stop()
@@ -111,13 +106,3 @@ def _outage(rig: Rig, kind: str, rate: int) -> dict[str, object]:
         "adds_up": account["received"] == account["delivered"] + account["dropped"],
         "samples": samples,
     }
-
-
-def _metrics(port: int) -> dict[str, int]:
-    """Return each metric, added up over its labels."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
-        text = answer.read().decode()
-    found: dict[str, int] = {}
-    for name, value in re.findall(r"^(\w+)(?:{.*})? (\S+)", text, re.MULTILINE):
-        found[name] = found.get(name, 0) + round(float(value))
-    return found

@@ -89,7 +89,8 @@ def _jetstream(result: dict[str, Any]) -> str:
         (workloads.KINDS[kind], f"{each['bare_pull']:,}", f"{each['fluent_pull']:,}", each["to_bare_pull"])
         for kind, each in result["kinds"].items()
     ]
-    return _table(("messages of a stream a second", "`bare_pull`", "`fluent_pull`", "ratio"), rows)
+    table = _table(("messages of a stream a second", "`bare_pull`", "`fluent_pull`", "ratio"), rows)
+    return f"{table}\n\nMedian of {result['rounds']}."
 
 
 def _account(result: dict[str, Any]) -> str:
@@ -102,10 +103,11 @@ def _account(result: dict[str, Any]) -> str:
 def _scale(result: dict[str, Any]) -> str:
     one = result["processes"]["1"]
     rows = ((n, f"{rate:,}", f"{rate / one:.2f}") for n, rate in result["processes"].items())
-    return _table(("processes in one queue group", "publications a second", "to one"), rows)
+    table = _table(("processes in one queue group", "publications a second", "to one"), rows)
+    return f"{table}\n\nMedian of {result['rounds']}, on the same cores as the publisher and both servers."
 
 
-def _latency(found: dict[str, Any], what: str, *, burst: bool) -> str:
+def _latency(result: dict[str, Any], found: dict[str, Any], what: str, *, burst: bool) -> str:
     head = [what, "p50 ms", "p99 ms", "chunks a second", "of a core", "published a second"]
     rows = [
         [
@@ -117,7 +119,8 @@ def _latency(found: dict[str, Any], what: str, *, burst: bool) -> str:
         ]
         for name, each in found.items()
     ]
-    return _table([*head, "a second in a burst"] if burst else head, rows)
+    table = _table([*head, "a second in a burst"] if burst else head, rows)
+    return f"{table}\n\nMedian of {result['rounds']}; {workloads.KINDS[result['kind']]}."
 
 
 def _memory(result: dict[str, Any]) -> str:
@@ -161,8 +164,8 @@ PARTS = {
     "receive event": "account, budget, inbox",
     "record event": "decode the envelope, the event and its object; encode the record",
     "batch event": "entry and chunk",
-    "encode event": "the Forward frame, for a chunk of 500",
-    "ack event": "the acknowledgement, for a chunk of 500",
+    "encode event": "the Forward frame of a chunk, over its 500 records",
+    "ack event": "the acknowledgement of a chunk, over its 500 records",
 }
 
 
@@ -195,11 +198,13 @@ SECTIONS = {
     "scale": ("More processes", _scale),
     "lingers": (
         "From publication to acknowledgement, by batch.linger",
-        lambda result: _latency(result["lingers"], f"batch.linger, {result['rate']:,} a second", burst=True),
+        lambda result: _latency(
+            result, result["lingers"], f"batch.linger, {result['rate']:,} a second", burst=True
+        ),
     ),
     "rates": (
         "From publication to acknowledgement, by rate",
-        lambda result: _latency(result["rates"], "publications a second", burst=False),
+        lambda result: _latency(result, result["rates"], "publications a second", burst=False),
     ),
     "memory": ("Memory at a steady rate", _memory),
     "outage": ("Memory while the log shipper is away", _outage),

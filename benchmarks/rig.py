@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -13,9 +14,10 @@ import sys
 import sysconfig
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,11 +66,23 @@ def outside() -> dict[str, str]:
     }
 
 
+def _read(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        data: bytes = answer.read()
+        return data
+
+
+def _json(url: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(_read(url))
+    return found
+
+
 class Consumer:
     """`nats-fluent run` in a process of its own."""
 
     def __init__(self, environ: dict[str, str], log: Path) -> None:
         self._log = log
+        self._endpoint = environ.get("NATS_FLUENT_HTTP_LISTEN", "")
         self.spawned = time.time()
         with log.open("wb") as file:
             self.process = subprocess.Popen(
@@ -82,6 +96,14 @@ class Consumer:
     def log(self) -> list[dict[str, object]]:
         text = self._log.read_text()
         return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+    def metrics(self) -> dict[str, int]:
+        """Return each metric, added up over its labels; for one that has an endpoint."""
+        found: dict[str, int] = {}
+        text = _read(f"http://{self._endpoint}/metrics").decode()
+        for name, value in re.findall(r"^nats_fluent_(\w+)(?:{.*})? (\S+)", text, re.MULTILINE):
+            found[name] = found.get(name, 0) + round(float(value))
+        return found
 
     def rss(self) -> int:
         """Bytes in memory."""
@@ -175,18 +197,17 @@ class Rig:
         self._shipper.wait(WITHIN)
 
     def arrived(self) -> int:
-        """Records that Fluent Bit has taken since it was started."""
+        """Records that Fluent Bit has taken since it was started, up to a second ago."""
         if not self.fluent_bit:
             raise Failed("fluent-bit is not on PATH, and is what counts here")
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics}/api/v1/metrics", timeout=5) as answer:
-            return sum(
-                each["records"] for name, each in json.load(answer)["input"].items() if "forward" in name
-            )
+        try:
+            found = _json(f"http://127.0.0.1:{self._metrics}/api/v1/metrics")
+        except urllib.error.HTTPError:  # 404 until its first second is over
+            return 0
+        return sum(each["records"] for name, each in found["input"].items() if "forward" in name)
 
-    def nats_says(self, page: str) -> dict[str, object]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.monitor}/{page}", timeout=5) as answer:
-            found: dict[str, object] = json.load(answer)
-            return found
+    def nats_says(self, page: str) -> dict[str, Any]:
+        return _json(f"http://127.0.0.1:{self.monitor}/{page}")
 
     def consumer(self, **settings: object) -> Consumer:
         """Start `nats-fluent run`, and return it when it is subscribed; settings as in batch_linger="10ms"."""

@@ -1,0 +1,46 @@
+"""The page about speed is what the results that are kept with it say."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+OURS = ("report", "rig", "stages", "workloads")
+
+
+@pytest.fixture(scope="module")
+def report():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(BENCHMARKS)
+        yield importlib.import_module("report")
+        for name in OURS:
+            sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope="module")
+def results():
+    return json.loads((BENCHMARKS / "results.json").read_text())
+
+
+def test_the_page_holds_the_tables_of_the_results(report, results):
+    page = (report.DOCS / "benchmarks.md").read_text()
+    measured = page.partition(report.BEGIN)[2].partition(report.END)[0]
+    assert measured.strip() == report.text(results, plots=True)
+
+
+def test_every_section_has_a_table_and_its_plot_is_there(report, results):
+    assert results.keys() == report.SECTIONS.keys()
+    text = report.text(results, plots=True)
+    for title, _ in report.SECTIONS.values():
+        assert f"### {title}\n\n" in text
+    for file, _ in report.PLOTS.values():
+        assert (report.DOCS / file).exists()
+
+
+def test_without_results_there_is_no_section(report):
+    assert report.text({}) == ""
