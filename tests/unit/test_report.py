@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-OURS = ("report", "rig", "stages", "workloads")
+OURS = ("report", "rig", "stages", "steps", "workloads")
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from pathlib import Path
 
+import msgpack
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -16,12 +18,22 @@ def stages():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(BENCHMARKS)
         yield importlib.import_module("stages")
-        for name in ("stages", "workloads"):
+        for name in ("stages", "steps", "workloads"):
             sys.modules.pop(name, None)
 
 
+@pytest.fixture(scope="module")
+def steps(stages):
+    return sys.modules[stages.STAGES[0].make.__module__]
+
+
+@pytest.fixture(scope="module")
+def workloads(steps):
+    return steps.workloads
+
+
 def test_every_stage_runs_on_its_kind_and_has_a_baseline(stages):
-    baseline = stages.json.loads(stages.BASELINE.read_text())
+    baseline = json.loads(stages.BASELINE.read_text())
     assert [*baseline["stages"]] == [stage.name for stage in stages.STAGES]
     assert baseline.keys() - {"stages"} == stages.holds_for().keys()
     for stage in stages.STAGES:
@@ -29,21 +41,19 @@ def test_every_stage_runs_on_its_kind_and_has_a_baseline(stages):
 
 
 @pytest.mark.parametrize("kind", ["event", "flow", "activity", "object", "mix", "json"])
-def test_no_time_is_written_where_there_was_none(stages, kind):
-    for _, payload in stages.workloads.publications(
-        kind, min(6000, 10 * len(stages.workloads.templates(kind)))
-    ):
-        assert stages.msgpack.unpackb(payload)["data"]
+def test_no_time_is_written_where_there_was_none(workloads, kind):
+    for _, payload in workloads.publications(kind, min(6000, 10 * len(workloads.templates(kind)))):
+        assert msgpack.unpackb(payload)["data"]
 
 
 @pytest.mark.parametrize("kind", ["event", "flow", "activity", "object", "mix", "json"])
-def test_publications_differ_and_can_be_decoded(stages, kind):
-    made = [payload for _, payload in stages.workloads.publications(kind, 20, 5)]
+def test_publications_differ_and_can_be_decoded(steps, workloads, kind):
+    made = [payload for _, payload in workloads.publications(kind, 20, 5)]
     assert len({*made}) == 20
-    assert made[3:] == [payload for _, payload in stages.workloads.publications(kind, 17, 8)]
-    for delivery in stages._deliveries(kind, 0, 20):
-        recorder = stages.Recorder(stages.RecordSettings(), "run", levels=stages.FORWARD_LEVELS)
-        assert not recorder.record(delivery, stages.NOW_NS).error
+    assert made[3:] == [payload for _, payload in workloads.publications(kind, 17, 8)]
+    recorder = steps._recorder()
+    for delivery in steps._deliveries(kind, 0, 20):
+        assert not recorder.record(delivery, steps.NOW_NS).error
 
 
 def test_a_stage_may_grow_by_a_tenth(stages):
