@@ -136,7 +136,7 @@ def check(
 
 
 @app.command()
-@settings_flags("topics", "record")
+@settings_flags("topics", "record", "redact")
 def decode(
     files: Annotated[
         list[typer.FileBinaryRead],
@@ -167,7 +167,7 @@ def decode(
 
 
 @app.command()
-@settings_flags("nats", "topics")
+@settings_flags("nats", "topics", "redact")
 def tail(
     subjects: Annotated[
         list[str] | None,
@@ -201,7 +201,7 @@ def tail(
 
 
 @app.command()
-@settings_flags("nats", "topics", "jetstream", "fluent", "batch", "record", "shutdown")
+@settings_flags("nats", "topics", "jetstream", "fluent", "batch", "record", "redact", "shutdown")
 def replay(
     *,
     config: Config = None,

@@ -37,6 +37,13 @@ LEVELS = {"enum": ["", "trace", "debug", "info", "warn", "warning", "error"]}
 FORMATS = {"enum": ["", "text", "json", "stackdriver"]}
 OUTPUTS = sorted(path.stem for path in (CHART / "conf" / "output.d").glob("*.conf"))
 
+ITEMS: dict[str, dict[str, Any]] = {
+    "jetstream.filterSubjects": {"type": "string"},
+    "kafka.topics": {"type": "string"},
+    "topics": {"anyOf": [{"type": "string"}, {"type": "object", "required": ["subject"]}]},
+}
+"""Of lists that are empty by default."""
+
 EXACT: dict[str, dict[str, Any]] = {
     "flavor": {"enum": ["fluent-bit", "fluentd"]},
     "output": {"enum": [*(name for name in OUTPUTS if name != "kafka-single-topic"), "custom"]},
@@ -179,7 +186,7 @@ def _value(value: Any, path: str, descriptions: dict[str, str]) -> dict[str, Any
         case dict():
             return _object(value, path, descriptions)
         case []:
-            items = {"type": "string"} if name in {"topics", "filterSubjects"} else {"type": "object"}
+            items = ITEMS.get(path, {"type": "object"})
             return {"type": "array", "items": items}
         case list():
             kind = "object" if isinstance(value[0], dict) else "string"

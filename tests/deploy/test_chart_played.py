@@ -21,6 +21,7 @@ from programs import FluentBit, NatsServer, Program, accepts, find, free_port, m
 from taking import publish_raw
 
 from nats_fluent.settings import DEFAULT_TOPICS, load
+from nats_fluent.topics import Match
 
 TLS = {"tls.crt": "-", "tls.key": "-", "ca.crt": "-", "passphrase": "phrase"}
 SECRETS = {
@@ -101,6 +102,9 @@ def test_values_become_settings(tmp_path):
     assert (tls.nats.name, tls.nats.queue_group, tls.nats.ping_interval) == ("exporter", "exporters", 30.0)
     assert (tls.batch.max_records, tls.batch.max_bytes, tls.batch.linger) == (1000, 2_000_000, 0.25)
     assert (tls.fluent.compress, tls.log.level, tls.log.format) == ("off", "debug", "text")
+    (topic,) = settings("everything").topics
+    assert topic.exclude == Match(identity=("externalnetwork",), namespace=("/tests",))
+    assert (topic.topic, topic.redact) == ("events", ("entity.metadata",))
     stream = settings("jetstream-keda")
     assert (stream.jetstream.durable, stream.jetstream.create) == ("exporter", "reconcile")
     assert stream.jetstream.filter_subjects == ("events.a", "events.b.>")

@@ -25,7 +25,7 @@ from nats_fluent.sections import (
     ShutdownSettings,
 )
 from nats_fluent.settings import Settings
-from nats_fluent.topics import Topic
+from nats_fluent.topics import Match, Topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,11 +42,14 @@ def numbered(number: int, *, size: int = 100) -> bytes:
     return publication({"ID": str(number), "text": "x" * size}, "events.a")
 
 
+TOPIC = Topic("events.>", "events")
+
+
 @contextlib.asynccontextmanager
-async def serving(server, shipper, *, patience=15.0, batch=None, ack_timeout=30.0, **jetstream):
+async def serving(server, shipper, *, patience=15.0, batch=None, ack_timeout=30.0, topic=TOPIC, **jetstream):
     settings = Settings(
         nats=NatsSettings(servers=(server.url,)),
-        topics=(Topic("events.>", "events"),),
+        topics=(topic,),
         jetstream=JetStreamSettings(**({"stream": STREAM} | jetstream)),
         fluent=FluentSettings(
             url=(FluentUrl("forward", "127.0.0.1", shipper.port),), ack_timeout=ack_timeout
@@ -120,6 +123,26 @@ async def test_a_message_is_acknowledged_after_its_chunk_was(server):
             gate.set()
             await ops.settled(100)
             assert (await stopped()).delivered == 100
+
+
+async def test_a_filtered_one_is_acknowledged_and_a_secret_does_not_arrive(server):
+    unwanted = publication({"ID": "unwanted", "namespace": "/apomux/tests"})
+    wanted = publication({"ID": "wanted", "namespace": "/apomux", "list": [{"password": "s3cret"}]})
+    topic = Topic("events.>", "events", exclude=Match(namespace=("/apomux/tests",)))
+    async with operating(server) as ops:
+        await ops.make()
+        await ops.publish("events.a", *[unwanted, wanted] * 20)
+        async with (
+            ForwardServer() as shipper,
+            serving(server, shipper, topic=topic, ack_wait=1.0) as (service, stopped),
+        ):
+            info = await ops.settled(40)
+            summary = await stopped()
+        assert info["num_redelivered"] == 0
+        assert (summary.received, summary.delivered, summary.filtered) == ({"events": 40}, 20, 20)
+        assert (summary.exit_code, summary.left, service.account.held) == (0, 0, 0)
+        entities = [record["content"]["entity"] for record in shipper.shipper.records()]
+        assert entities == 20 * [{"ID": "wanted", "namespace": "/apomux", "list": [{"password": "***"}]}]
 
 
 async def test_an_undecodable_one_is_delivered_and_not_delivered_again(server):

@@ -70,6 +70,7 @@ annotations:
 {{/* A value as the text that a program reads: no exponent, and what YAML made of on and off. */}}
 {{- define "kafka-exporter.text" -}}
 {{- if kindIs "bool" . }}{{ ternary "on" "off" . }}
+{{- else if and (kindIs "slice" .) . (kindIs "map" (first .)) }}{{ toJson . }}
 {{- else if kindIs "slice" . }}{{ join "," . }}
 {{- else if and (kindIs "float64" .) (eq (floor .) .) }}{{ int64 . }}
 {{- else }}{{ . }}{{ end }}
