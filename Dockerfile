@@ -42,6 +42,8 @@ HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 CMD ["py
 # Last, for what changes with every build should not cost the layers above their place in the cache.
 ARG VERSION=dev
 ARG REVISION=
+# For `--version`.
+ENV NATS_FLUENT_REVISION=${REVISION}
 LABEL org.opencontainers.image.title="nats-fluent" \
       org.opencontainers.image.description="Ships publications from NATS to Fluent Bit or Fluentd, acknowledged" \
       org.opencontainers.image.licenses="Apache-2.0" \

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nats_fluent import __version__
 from nats_fluent.errors import NatsFluentError, SettingsError
+from nats_fluent.examples import epilog
 from nats_fluent.settings import CATALOGUE, CONFIG, Loaded, load
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ app = typer.Typer(
     name="nats-fluent",
     help="NATS publications to Fluent Bit and Fluentd, decoded, tagged and acknowledged.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -63,6 +62,7 @@ def settings_flags(*sections: str) -> Callable[[Command], Command]:
                         show_default=False,
                         # It is refused, with what to give in its place.
                         hidden=option.kind.secret,
+                        autocompletion=_completer(option),
                     ),
                 ],
             )
@@ -80,13 +80,27 @@ def _help(option: Option) -> str:
     return f"{option.doc} (env {option.env}{default})"
 
 
+def _completer(option: Option) -> Callable[[str], list[str]] | None:
+    """Return what completes the value of a setting that is one of a few words; the shell completes files."""
+    words = option.kind.metavar.split("|")
+    if len(words) == 1:
+        return None
+
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return complete
+
+
 def _load(config: Path | None, flags: dict[str, Any]) -> Loaded:
     return load(flags=flags, environ=os.environ, file=config)
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001 - typer calls it
     if asked:
-        print(f"nats-fluent {__version__}")
+        from nats_fluent import build  # noqa: PLC0415 - it looks for distributions; --help does without
+
+        print(*build.lines(os.environ), sep="\n")
         raise typer.Exit
 
 
@@ -94,7 +108,13 @@ def _version(asked: bool) -> None:  # noqa: FBT001 - typer calls it
 def common(
     *,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=_version,
+            is_eager=True,
+            help="Show the version, what it was built from, and exit.",
+        ),
     ] = False,
 ) -> None:
     """NATS publications to Fluent Bit and Fluentd, decoded, tagged and acknowledged."""
@@ -260,10 +280,15 @@ def demo(
     raise typer.Exit(run_demo(count=count, rate=rate, conf=conf))
 
 
+for _command in app.registered_commands:
+    _command.epilog = epilog(_command.callback.__name__ if _command.callback else "")
+
+
 def main() -> None:
     """Run the command line; what a user can mend is said in a sentence, not in a traceback."""
     try:
-        app()
+        # The name that completion is asked for, also as `python -m nats_fluent`.
+        app(prog_name="nats-fluent")
     except SettingsError as error:
         for problem in error.problems:
             print(f"nats-fluent: {problem}", file=sys.stderr)

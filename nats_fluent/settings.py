@@ -34,8 +34,10 @@ from nats_fluent.sections import (
 from nats_fluent.topics import TOPICS, Topic
 
 CONFIG = f"{PREFIX}CONFIG"
-# The second is a switch of the test suite.
-_OTHER_NAMES = (CONFIG, f"{PREFIX}REQUIRE")
+REVISION = f"{PREFIX}REVISION"
+"""No setting: the revision of the source, which the image brings for ``--version``."""
+# The last is a switch of the test suite.
+_OTHER_NAMES = (CONFIG, REVISION, f"{PREFIX}REQUIRE")
 _KAFKA_BYTES = 1_000_000  # librdkafka's message.max.bytes
 _FLUENT_BIT_BYTES = 6_144_000  # Fluent Bit's Buffer_Max_Size; a larger message costs the connection
 

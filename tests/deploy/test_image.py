@@ -146,6 +146,8 @@ def test_it_says_what_it_is():
     }
     assert (labels["version"], labels["revision"], labels["licenses"]) == ("9.8.7", "abc", "Apache-2.0")
     assert labels.keys() >= {"title", "description"}
+    # Where `--version` has it from.
+    assert "NATS_FLUENT_REVISION=abc" in config["Env"]
 
 
 def test_what_it_adds_to_its_base_is_small():

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import json
 import logging
+import platform
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 import structlog
 from typer.testing import CliRunner
 
-from nats_fluent import __version__, check, cli, demo, runtime
+from nats_fluent import __version__, build, check, cli, demo, publication, runtime
 from nats_fluent.errors import RunFailed
 from nats_fluent.settings import CATALOGUE, Settings
 
@@ -84,8 +86,31 @@ def test_decode_has_the_settings_of_records_only(invoke):
 
 
 def test_version(invoke):
-    result = invoke("--version")
-    assert (result.exit_code, result.stdout) == (0, f"nats-fluent {__version__}\n")
+    result = invoke("--version", env={"NATS_FLUENT_REVISION": None})
+    assert result.exit_code == 0
+    first, python, compiled, libraries = result.stdout.splitlines()
+    # The first is for scripts.
+    assert first == f"nats-fluent {__version__}"
+    assert python.startswith(f"Python {platform.python_version()} (")
+    assert compiled == f"compiled part: {'yes' if publication.splice else 'no'}"
+    assert libraries == "libraries: " + ", ".join(
+        f"{name} {version(name)}" for name in ("nats-py", "msgspec", "ormsgpack", "uvloop")
+    )
+
+
+def test_version_has_the_revision_that_the_image_brings(invoke):
+    shown = invoke("--version", env={"NATS_FLUENT_REVISION": "0123abc"}).stdout
+    assert shown.splitlines()[-1] == "revision: 0123abc"
+
+
+def test_version_says_what_is_missing(invoke, monkeypatch):
+    monkeypatch.setattr(build, "LIBRARIES", ("no-such-distribution",))
+    assert "libraries: no-such-distribution missing\n" in invoke("--version").stdout
+
+
+def test_the_revision_is_no_unknown_setting(invoke, ran):
+    assert invoke("run", env={"NATS_FLUENT_REVISION": "0123abc"}).exit_code == 0
+    assert ran == [Settings()]
 
 
 def test_help_needs_none_of_the_heavy_modules():
