@@ -250,6 +250,19 @@ static int length(Splicer *s, int size, uint32_t *found)
 static int is_utf8(const uint8_t *at, size_t size)
 {
     const uint8_t *end = at + size;
+    if (size >= 4 && size <= 16) { /* most are ASCII, and so short: the first bytes and the last are all of them */
+        uint64_t first = 0, last = 0;
+        if (size >= 8) {
+            memcpy(&first, at, 8);
+            memcpy(&last, end - 8, 8);
+        } else {
+            memcpy(&first, at, 4);
+            memcpy(&last, end - 4, 4);
+        }
+        if (((first | last) & 0x8080808080808080u) == 0) {
+            return 1;
+        }
+    }
     for (;;) {
         uint64_t eight;
         while (end - at >= 8) {
@@ -458,6 +471,7 @@ static int map(Splicer *s, uint32_t count, int levels, Wanted *wanted)
     }
     uint64_t seen[4] = {0, 0, 0, 0};
     size_t first = s->keys_used;
+    int wants = wanted != NULL && wanted->count > 0;
     for (uint32_t each = 0; each < count; each++) {
         const uint8_t *key;
         uint32_t key_size;
@@ -469,7 +483,7 @@ static int map(Splicer *s, uint32_t count, int levels, Wanted *wanted)
         if (!value(s, levels - 1)) {
             return 0;
         }
-        if (wanted != NULL && key_size <= MAX_NAME && wanted->sizes >> key_size & 1) {
+        if (wants && key_size <= MAX_NAME && wanted->sizes >> key_size & 1) {
             /* What goes out as it is stands in the input still. */
             int as_it_is = s->run <= from;
             const uint8_t *made = as_it_is ? from : s->out + before;

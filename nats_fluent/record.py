@@ -48,8 +48,10 @@ OF_EVENT = ("ID", *NAMESPACE)
 OF_OBJECT = tuple(dict.fromkeys([*_OBJECT_KEY, *NAMESPACE, *OPERATION, *_OBJECT_TIME]))
 """The same of a bare object."""
 _CONTENT = ormsgpack.packb("content")
-_ONE_MORE = tuple(bytes([0x81 + fields]) for fields in range(15))
-"""The first byte of a map of so many fields and one more."""
+_MAP_OF = tuple(bytes([0x80 + fields]) for fields in range(16))
+"""The first byte of a map of so many fields."""
+_HEADS = 1024
+"""Heads that are kept."""
 _NS = 1_000_000_000
 _NOT_IN_TAG = re.compile(r"[^A-Za-z0-9_.:@$-]")
 _ROOM = 4_096
@@ -80,6 +82,14 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     identity: str = ""
     operation: str = ""
     filtered: bool = False
+
+
+class _Head(msgspec.Struct, frozen=True, gc=False):
+    """What the records of one topic, subject, identity and operation begin with, and their tag."""
+
+    tag: str
+    fields: dict[str, str]
+    packed: bytes
 
 
 FILTERED = Record("", 0, b"", filtered=True)
@@ -142,10 +152,7 @@ class Recorder:
         self._surely_large = settings.max_bytes * MOST_JSON
         self._prefix = f"{run_id}-"
         self._count = 0
-        self._by_topic = not any(
-            field in settings.tag for field in ("{subject}", "{identity}", "{operation}")
-        )
-        self._tags: dict[str, str] = {}
+        self._heads: dict[tuple[str, str, str, str], _Head] = {}
 
     def record(self, delivery: Delivery, now_ns: int) -> Record:
         """Decode a delivery and encode its record; one that cannot be decoded becomes a record of its bytes.
@@ -165,8 +172,8 @@ class Recorder:
                 f"({MOST_JSON} times record.max_bytes)"
             )
             asked = asks_for_ack(payload)
-            head = HEAD_BYTES if redact is None else 0  # there is no telling what is in it
-            return self._undecodable(delivery, reason, now_ns, ack_asked=asked, head=head)
+            shown = HEAD_BYTES if redact is None else 0  # there is no telling what is in it
+            return self._undecodable(delivery, reason, now_ns, ack_asked=asked, shown=shown)
         ack_asked = False
         replaced = 0
         try:
@@ -178,8 +185,8 @@ class Recorder:
                 content = self._content(envelope, redact)
                 if redact is not None and not content.packed:
                     redacted = redact(content, fast=True)
-                tag, time_ns, fields = self._fields(delivery, content, now_ns)
-                packed = _pack(fields, content)
+                head, time_ns, fields = self._fields(delivery, content, now_ns)
+                packed = _pack(head, fields, content)
             except plain.NotFast:
                 envelope = careful_envelope(payload)
                 ack_asked = envelope.response_mode == ACK_ASKED
@@ -188,22 +195,31 @@ class Recorder:
                     return _FILTERED_AND_ASKED if ack_asked else FILTERED
                 if redact is not None:
                     redacted = redact(content)
-                tag, time_ns, fields = self._fields(delivery, content, now_ns)
+                head, time_ns, fields = self._fields(delivery, content, now_ns)
                 value = content.value
                 fields["content"] = value if self._levels is None else plain.flatten(value, self._levels)
                 replaced = content.replaced
-                packed = msgpack.packb(fields)
+                packed = msgpack.packb(head.fields | fields)
         except Undecodable as error:
             omit = self._redaction is not None and self._redaction.omits(delivery.topic)
             return self._undecodable(
-                delivery, str(error), now_ns, ack_asked=ack_asked, head=0 if omit else None
+                delivery, str(error), now_ns, ack_asked=ack_asked, shown=0 if omit else None
             )
         if len(packed) > self._surely_small and (size := self._oversize(packed)):
             reason = f"the record takes {size}, over the limit of {self._max_bytes} (record.max_bytes)"
-            head = 0 if redacted else HEAD_BYTES
-            return self._undecodable(delivery, reason, now_ns, ack_asked=ack_asked, head=head)
-        identity, operation = fields.get("identity", ""), fields.get("operation", "")
-        return Record(tag, time_ns, packed, ack_asked, "", replaced, identity, operation)
+            shown = 0 if redacted else HEAD_BYTES
+            return self._undecodable(delivery, reason, now_ns, ack_asked=ack_asked, shown=shown)
+        begins = head.fields
+        return Record(
+            head.tag,
+            time_ns,
+            packed,
+            ack_asked,
+            "",
+            replaced,
+            begins.get("identity", ""),
+            begins.get("operation", ""),
+        )
 
     @staticmethod
     def _content(envelope: Envelope, redact: Redactor | None) -> Content:
@@ -224,7 +240,8 @@ class Recorder:
         )
         return f"{size} bytes as JSON" if size > self._max_bytes else ""
 
-    def _fields(self, delivery: Delivery, content: Content, now_ns: int) -> tuple[str, int, dict[str, Any]]:
+    def _fields(self, delivery: Delivery, content: Content, now_ns: int) -> tuple[_Head, int, dict[str, Any]]:
+        """Return what the record begins with, its time, and its other fields but for the content."""
         topic, about = delivery.topic, content.about
         if content.event:
             identity, operation = content.identity, content.operation
@@ -246,19 +263,11 @@ class Recorder:
             timestamp = plain.rfc3339(*divmod(now_ns, _NS))
         name = identity or topic
         fields: dict[str, Any] = {
-            "topic": topic,
-            "subject": delivery.subject,
-            "identity": identity,
-            "operation": operation,
             "namespace": namespace,
             "key": f"{name}/{key}" if key else name,
             "timestamp": timestamp,
             "id": self._id(delivery),
         }
-        if not identity:
-            del fields["identity"]
-        if not operation:
-            del fields["operation"]
         if not namespace or type(namespace) is not str:
             del fields["namespace"]
         if delivery.headers is not None:
@@ -267,8 +276,26 @@ class Recorder:
                 self._redaction.headers(topic, headers)
         if delivery.stream:
             fields |= _place(delivery)
-        tag = self._tags.get(topic) or self._tag(topic, delivery.subject, identity, operation)
-        return tag, time_ns, fields
+        about_it = (topic, delivery.subject, identity, operation)
+        return self._heads.get(about_it) or self._head(about_it), time_ns, fields
+
+    def _head(self, about: tuple[str, str, str, str]) -> _Head:
+        topic, subject, identity, operation = about
+        fields = {"topic": topic, "subject": subject}
+        if identity:
+            fields["identity"] = identity
+        if operation:
+            fields["operation"] = operation
+        tag = self._template.format(
+            topic=topic,
+            subject=tag_part(subject),
+            identity=tag_part(identity) or "unknown",
+            operation=tag_part(operation) or "none",
+        )
+        if len(self._heads) >= _HEADS:
+            self._heads.clear()
+        head = self._heads[about] = _Head(tag, fields, msgpack.packb(fields)[1:])
+        return head
 
     def _id(self, delivery: Delivery) -> str:
         """Return what no other record has: by its place in the stream, so that it stays when NATS sends it again."""
@@ -276,22 +303,12 @@ class Recorder:
             return f"{delivery.stream}-{delivery.sequence}"
         return f"{self._prefix}{self._count}"
 
-    def _tag(self, topic: str, subject: str, identity: str, operation: str) -> str:
-        if self._by_topic:
-            return self._tags.setdefault(topic, self._template.format(topic=topic))
-        return self._template.format(
-            topic=topic,
-            subject=tag_part(subject),
-            identity=tag_part(identity) or "unknown",
-            operation=tag_part(operation) or "none",
-        )
-
     def _undecodable(
-        self, delivery: Delivery, error: str, now_ns: int, *, ack_asked: bool, head: int | None = None
+        self, delivery: Delivery, error: str, now_ns: int, *, ack_asked: bool, shown: int | None = None
     ) -> Record:
         payload = delivery.payload
         room = max(self._max_bytes - _ROOM - len(delivery.subject.encode()), 0) // 4 * 3
-        shown = payload[: room if head is None else min(head, room)]
+        seen = payload[: room if shown is None else min(shown, room)]
         fields: dict[str, Any] = {
             "topic": delivery.topic,
             "subject": delivery.subject,
@@ -300,21 +317,21 @@ class Recorder:
             "id": self._id(delivery),
             "error": error,
             "size": len(payload),
-            "payload": plain.base64(shown),
+            "payload": plain.base64(seen),
         }
-        if len(shown) < len(payload):
+        if len(seen) < len(payload):
             fields["truncated"] = True
         if delivery.stream:
             fields |= _place(delivery)
         return Record(self._undecodable_tag, now_ns, msgpack.packb(fields), ack_asked, error)
 
 
-def _pack(fields: dict[str, Any], content: Content) -> bytes:
-    """Encode the record of these fields and the content, which stands last."""
+def _pack(head: _Head, fields: dict[str, Any], content: Content) -> bytes:
+    """Encode the record of a head, these fields and the content, which stands last."""
     if not content.packed:
-        return plain.fast_pack({**fields, "content": content.value})
-    head = ormsgpack.packb(fields)
-    return b"".join((_ONE_MORE[len(fields)], head[1:], _CONTENT, content.packed))
+        return plain.fast_pack({**head.fields, **fields, "content": content.value})
+    count = len(head.fields) + len(fields) + 1
+    return b"".join((_MAP_OF[count], head.packed, ormsgpack.packb(fields)[1:], _CONTENT, content.packed))
 
 
 def _place(delivery: Delivery) -> dict[str, Any]:
