@@ -9,24 +9,32 @@ COPY constraints constraints
 # For the compiled part of nats_fluent, below; it stays in this stage.
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev
 # Every package is the one whose hash is on file. Wheels first, for the few that come as source only (nkeys) are built
-# with the setuptools of that file as well.
+# with the setuptools of that file as well. These are installed by name: by file, the list below would not know them.
 RUN pip install --no-cache-dir --require-hashes --only-binary=:all: -r constraints/build.txt \
  && pip wheel --no-cache-dir --require-hashes --only-binary=:all: --no-binary=nkeys --no-deps --no-build-isolation \
         --wheel-dir /wheels -r constraints/run.txt \
  && python -m venv --without-pip /opt/nats-fluent \
- && pip --python /opt/nats-fluent/bin/python install --no-cache-dir --no-index --no-deps /wheels/*.whl
+ && sed -n 's/^\([a-z][^ ]*==[^ ]*\) .*/\1/p' constraints/run.txt > /wheels/names.txt \
+ && pip --python /opt/nats-fluent/bin/python install --no-cache-dir --no-index --no-deps --find-links /wheels \
+        -r /wheels/names.txt
 COPY pyproject.toml setup.cfg setup.py README.md LICENSE ./
 COPY nats_fluent nats_fluent
 RUN pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /own . \
  && pip --python /opt/nats-fluent/bin/python install --no-index --no-deps /own/*.whl \
  && pip --python /opt/nats-fluent/bin/python check \
  && mkdir /spool
+# What is in there, as CycloneDX JSON, told by a tool that is not.
+RUN python -m venv --without-pip /opt/sbom \
+ && pip --python /opt/sbom/bin/python install --no-cache-dir --require-hashes --only-binary=:all: -r constraints/sbom.txt \
+ && /opt/sbom/bin/cyclonedx-py environment --output-reproducible --short-PURLs --output-format JSON \
+        --output-file /nats-fluent.cdx.json /opt/nats-fluent/bin/python
 
 FROM python:${PYTHON}
 # For a volume with the spool: a new one gets this directory's owner.
 COPY --from=build --chown=65532:65532 /spool /var/lib/nats-fluent
 # pip compiled every module in there: a read-only container could not, and would at every start.
 COPY --from=build /opt/nats-fluent /opt/nats-fluent
+COPY --from=build /nats-fluent.cdx.json /usr/share/doc/nats-fluent/
 ENV PATH=/opt/nats-fluent/bin:$PATH
 # A number, so that Kubernetes can tell that it is not root (runAsNonRoot).
 USER 65532:65532

@@ -18,7 +18,7 @@ IMAGE = $(if $(DOCKER_REGISTRY),$(DOCKER_REGISTRY:%/=%)/)$(PROJECT_NAME):$(PROJE
 HELM := $(shell command -v helm)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench image push helm-repo helm-serve constraints clean
+.PHONY: help demo test bench image sbom push helm-repo helm-serve constraints clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -34,6 +34,9 @@ bench: $(VENV)/demo ## the speed beside a bare NATS subscriber and beside the sc
 
 image: ## build the image of the consumer
 	$(DOCKER) build $(DOCKER_BUILD_FLAGS) --build-arg VERSION=$(PROJECT_VERSION) --build-arg REVISION=$(PROJECT_SHA) --tag $(IMAGE) .
+
+sbom: image ## build it and write what is in it to nats-fluent.cdx.json (CycloneDX)
+	$(DOCKER) run --rm --network none --entrypoint cat $(IMAGE) /usr/share/doc/nats-fluent/nats-fluent.cdx.json > nats-fluent.cdx.json
 
 push: ## build it and push it to DOCKER_REGISTRY
 	@test -n '$(DOCKER_REGISTRY)' || { echo 'Set DOCKER_REGISTRY to where the image goes, as in DOCKER_REGISTRY=registry.example/me' >&2; exit 2; }
@@ -53,6 +56,7 @@ constraints: $(VENV)/constraints ## choose anew, among the newest releases, what
 	$(UV_COMPILE) --output-file constraints/run.txt setup.cfg
 	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 	    | $(UV_COMPILE) --output-file constraints/build.txt -
+	echo 'cyclonedx-bom>=7' | $(UV_COMPILE) --output-file constraints/sbom.txt -
 
 clean: ## remove what these commands made
 	rm -rf $(VENV) .tox build dist *.egg-info *-helm-local-repo.tgz

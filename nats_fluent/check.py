@@ -118,7 +118,7 @@ _ADVICE = {
 }
 
 
-def run(loaded: Loaded, *, timeout: float | None) -> int:
+def run(loaded: Loaded, *, timeout: float | None, show: bool = True) -> int:
     """Print the settings and warnings, check the files, and with a timeout (seconds) also the servers.
 
     Returns:
@@ -130,10 +130,8 @@ def run(loaded: Loaded, *, timeout: float | None) -> int:
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = 200  # a pipe has no width, and lines in a log should not be folded at 80
-    table = Table("setting", "value", "from", box=None, pad_edge=False)
-    for row in rows(loaded):
-        table.add_row(*row, style="dim" if row.origin == "default" else "")
-    console.print(table)
+    if show:
+        console.print(_table(loaded))
     for warning in loaded.warnings:
         console.print(f"warning: {warning}", soft_wrap=True)
     verify_files(loaded.settings)
@@ -146,6 +144,13 @@ def run(loaded: Loaded, *, timeout: float | None) -> int:
     for text in described(attempts):
         console.print(text, soft_wrap=True)
     return 0 if all(attempt.ok or attempt.spare for attempt in attempts) else 1
+
+
+def _table(loaded: Loaded) -> Table:
+    table = Table("setting", "value", "from", box=None, pad_edge=False)
+    for row in rows(loaded):
+        table.add_row(*row, style="dim" if row.origin == "default" else "")
+    return table
 
 
 @contextlib.contextmanager

@@ -146,13 +146,20 @@ def check(
     timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.1, help="How long each may take to answer.")
     ] = 10.0,
+    show: Annotated[
+        bool,
+        typer.Option(
+            "--show/--no-show",
+            help="Show every setting, of a secret only that it is there; or what is amiss only.",
+        ),
+    ] = True,
     **flags: str | None,
 ) -> None:
     """Show every setting and where it came from, and check the files; exit 2 if one cannot be used."""
     loaded = _load(config, flags)
     from nats_fluent import check as checks  # noqa: PLC0415 - as in run
 
-    raise typer.Exit(checks.run(loaded, timeout=timeout if connect else None))
+    raise typer.Exit(checks.run(loaded, timeout=timeout if connect else None, show=show))
 
 
 @app.command()

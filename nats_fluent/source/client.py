@@ -15,6 +15,7 @@ from nats.aio.client import PING_PROTO
 from nats.aio.transport import TcpTransport
 from nats.protocol.parser import PERMISSIONS_ERR
 
+from nats_fluent.source import login
 from nats_fluent.source.parser import FrameParser
 from nats_fluent.source.secured import SecuredClient
 from nats_fluent.source.websocket import WebSocketTransport
@@ -179,7 +180,7 @@ class Client(SecuredClient):
                 transport.abort()
                 await transport.wait_closed()
             if isinstance(error, errors.Error) and (explained := self._explained(str(error))) != str(error):
-                raise errors.Error(explained) from error
+                raise errors.Error(explained) from None  # a traceback would show what was hidden
             if isinstance(
                 error, RuntimeError
             ):  # uvloop's word for a write to a socket that the server closed
@@ -233,7 +234,7 @@ class Client(SecuredClient):
     async def _process_err(self, err_msg: str) -> None:
         # nats-py closes for good on most -ERR lines, such as an authorization violation when a password
         # changed. A server that means it closes the connection, which then is lost like any other.
-        err_msg = err_msg[:WORDS]
+        err_msg = login.hidden(self._settings, err_msg)[:WORDS]
         if PERMISSIONS_ERR in err_msg:
             self._denials = [*self._denials[-DENIALS:], err_msg.lower()]
             await super()._process_err(err_msg)

@@ -7,6 +7,7 @@ public key and the signature of the server's nonce are, of credentials the JWT a
 from __future__ import annotations
 
 import base64
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
     from nats_fluent.options import Secret
     from nats_fluent.sections import NatsSettings
+
+_SECRET = frozenset({"pass", "auth_token", "jwt"})
+"""The fields of CONNECT that are as good as the secret itself."""
+_TELLS = 4
+"""Characters of a secret that is looked for in other words: a shorter one would be found everywhere."""
 
 # As nsc and the Go client have it: a line above with dashes, one line of text, a line below.
 _JWT = re.compile(r"-{3,}BEGIN NATS USER JWT-{3,}\s+(\S+)\s+-{3,}END")
@@ -92,6 +98,20 @@ def refused(settings: NatsSettings) -> str:
     if certificate:
         return "the server refused the client certificate, or asks for a login as well"
     return "the server asks for a login, and none is given"
+
+
+def hidden(settings: NatsSettings, said: str) -> str:
+    """Return what a server said without what it was sent to be kept secret: it may repeat CONNECT, in any letters."""
+    try:
+        sent = fields(settings, {})
+    except SettingsError:
+        sent = {}
+    for name in _SECRET.intersection(sent):
+        value = sent[name]
+        if len(value) >= _TELLS:
+            for form in (value, json.dumps(value)[1:-1]):
+                said = re.sub(re.escape(form), "***", said, flags=re.IGNORECASE)
+    return said
 
 
 def _where(name: str, secret: Secret) -> str:

@@ -138,6 +138,7 @@ class SecuredClient(NatsClient):
                     server.tls_name = current.tls_name
 
     def _explained(self, said: str) -> str:
+        said = login.hidden(self._settings, said)
         if _VIOLATION not in said.lower():
             return said
         words = said.removeprefix("nats: ").strip("'")

@@ -10,7 +10,7 @@ from commands import MonitoredNats, pub
 from engine import base, engine, image, running
 from programs import free_port, started, wait_until
 
-from nats_fluent import healthcheck
+from nats_fluent import __version__, healthcheck
 from nats_fluent.samples import KINDS, sample
 
 HARDENED = {
@@ -168,3 +168,26 @@ def test_what_it_adds_to_its_base_is_small():
     assert len(layers[1]) == len(layers[0]) + 2  # /opt/nats-fluent, and an empty directory
     size = int(engine().containers.run(image(), ["-c", program], entrypoint="python", remove=True))
     assert 1_000_000 < size < 30_000_000
+
+
+LOOK = """
+import importlib.metadata, json, pathlib
+(file,) = pathlib.Path("/usr/share/doc/nats-fluent").iterdir()
+there = {each.name.lower().replace("_", "-"): each.version for each in importlib.metadata.distributions()}
+print(json.dumps([there, json.loads(file.read_text())]))
+"""
+
+
+def test_what_is_in_it_is_listed_in_it():
+    said = engine().containers.run(
+        image(), ["-c", LOOK], entrypoint="python", network_mode="none", remove=True
+    )
+    there, listed = json.loads(said)
+    components = {each["name"].lower().replace("_", "-"): each["version"] for each in listed["components"]}
+    assert (listed["bomFormat"], listed["specVersion"]) == ("CycloneDX", "1.6")
+    assert components == there
+    assert components["nats-fluent"] == __version__
+    assert all(
+        each["purl"].startswith("pkg:pypi/") for each in listed["components"] if each["name"] != "nats-fluent"
+    )
+    assert len(listed["dependencies"]) >= len(there)

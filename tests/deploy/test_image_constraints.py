@@ -38,16 +38,18 @@ def build():
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
 
 
-@pytest.mark.parametrize(("name", "needs"), [("run.txt", ours()), ("build.txt", build())])
+@pytest.mark.parametrize(
+    ("name", "needs"), [("run.txt", ours()), ("build.txt", build()), ("sbom.txt", ["cyclonedx-bom>=7"])]
+)
 def test_what_is_needed_is_pinned_to_a_version_that_will_do(name, needs):
-    """`make constraints` writes both anew."""
+    """`make constraints` writes them anew."""
     assert needs
     pinned = pins(name)
     for need in map(Requirement, needs):
         assert need.specifier.contains(pinned[canonicalize_name(need.name)]), need
 
 
-@pytest.mark.parametrize("name", ["run.txt", "build.txt"])
+@pytest.mark.parametrize("name", ["run.txt", "build.txt", "sbom.txt"])
 def test_where_packages_come_from_is_left_to_who_builds(name):
     assert "://" not in (ROOT / "constraints" / name).read_text()
 
@@ -56,5 +58,5 @@ def test_the_dockerfile_installs_by_hash_or_offline():
     text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
     commands = [part for line in text.splitlines() if line.startswith("RUN ") for part in line.split("&&")]
     installs = [part for part in commands if re.search(r"\bpip .*\b(install|wheel) --", part)]
-    assert len(installs) == 5
+    assert len(installs) == 6
     assert all("--require-hashes" in part or "--no-index" in part for part in installs)

@@ -143,17 +143,12 @@ def test_run_logs_what_the_settings_warn_of(invoke, ran):
     assert json.loads(line)["reason"].startswith("environment KAFKA_EXPORTER_PUBSUB_CLUSTER_ID has no effect")
 
 
-def test_check_hands_over_a_timeout_only_to_connect(invoke, monkeypatch):
+def test_check_hands_over_a_timeout_only_to_connect_and_whether_to_show(invoke, monkeypatch):
     calls = []
-    monkeypatch.setattr(check, "run", lambda _, *, timeout: calls.append(timeout) or 0)
-    assert [
-        invoke("check", *flags).exit_code for flags in ((), ("--connect",), ("--connect", "--timeout", "2"))
-    ] == [
-        0,
-        0,
-        0,
-    ]
-    assert calls == [None, 10.0, 2.0]
+    monkeypatch.setattr(check, "run", lambda _, *, timeout, show: calls.append((timeout, show)) or 0)
+    for flags in ((), ("--connect",), ("--connect", "--timeout", "2", "--no-show")):
+        assert invoke("check", *flags).exit_code == 0
+    assert calls == [(None, True), (10.0, True), (2.0, False)]
 
 
 def test_check_shows_settings_and_where_they_come_from_and_no_secret(invoke):
