@@ -14,7 +14,7 @@ from rig import Rig, running
 
 RATE = 5_000
 RATES = (1_000, 5_000, 10_000, 20_000)
-LINGERS = ("100ms", "50ms", "25ms", "20ms", "10ms", "5ms", "1ms")
+LINGERS = ("100ms", "50ms", "20ms", "5ms", "1ms")
 DEFAULT = ""
 
 

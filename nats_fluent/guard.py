@@ -44,7 +44,7 @@ def limits(settings: Settings) -> dict[str, Limit]:
       a ping more; and an attempt to connect takes no longer than `connect_timeout`, with 2.5 s before it.
     - ``pipeline``: works on what it has received in slices of milliseconds.
     - ``sink``: an acknowledgement is awaited for `ack_timeout`, an attempt to connect takes `connect_timeout`, and
-      up to 30 s lie between two. Standard output may be blocked for as long as its reader likes.
+      up to 5 s lie between two. Standard output may be blocked for as long as its reader likes.
     """
     nats, fluent = settings.nats, settings.fluent
     found = {
@@ -52,7 +52,7 @@ def limits(settings: Settings) -> dict[str, Limit]:
         "pipeline": Limit(BLOCKED, restarts=False),
     }
     if fluent.url[0].scheme != "stdout":
-        patience = 2 * (fluent.ack_timeout + fluent.connect_timeout) + 30.0 + MARGIN
+        patience = 2 * (fluent.ack_timeout + fluent.connect_timeout) + 5.0 + MARGIN
         found["sink"] = Limit(patience, restarts=True)
     return found
 

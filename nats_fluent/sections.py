@@ -206,7 +206,7 @@ class BatchSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     max_records: Annotated[int, Say(options.whole(1, 100_000), "Records in a chunk, at most.")] = 500
     max_bytes: Annotated[int, Say(SIZE, "Bytes of records in a chunk, at most.")] = 1_000_000
-    linger: Annotated[float, Say(DURATION, "How long a record waits for others of its chunk.")] = 0.1
+    linger: Annotated[float, Say(DURATION, "How long a record waits for others of its chunk.")] = 0.01
     buffer_bytes: Annotated[
         int, Say(SIZE, "Memory for all that is received and not yet acknowledged by the log shipper.")
     ] = 256 << 20

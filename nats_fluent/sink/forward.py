@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 
 BACKOFF_FIRST = 0.1
 """Seconds, at most, before the second round over all servers."""
-BACKOFF_MAX = 30.0
-"""Seconds, at most, before any round: what a restart of the log shipper takes anyway."""
+BACKOFF_MAX = 5.0
+"""Seconds, at most, before any round. Meanwhile memory fills, so it is no longer than what spares the log shipper."""
 STUCK_AFTER = 5
 """Connections in a row that ended with the same chunk unacknowledged, before a warning names it: one or two
 are a restart."""

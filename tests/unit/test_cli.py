@@ -164,7 +164,7 @@ def test_check_shows_settings_and_where_they_come_from_and_no_secret(invoke):
     rows = [line.split() for line in result.stdout.splitlines()]
     assert ["fluent.url", "forward://[::1]:24224", "flag", "--fluent-url"] in rows
     assert ["nats.password", "***", "environment", "NATS_FLUENT_NATS_PASSWORD"] in rows
-    assert ["batch.linger", "100ms", "default"] in rows
+    assert ["batch.linger", "10ms", "default"] in rows
     assert "hunter2" not in result.output
     assert "warning: record.max_bytes (flag --record-max-bytes) is not below" in result.stdout
 
