@@ -19,6 +19,8 @@ RUN pip install --no-cache-dir --require-hashes --only-binary=:all: -r constrain
         -r /wheels/names.txt
 COPY pyproject.toml setup.cfg setup.py README.md LICENSE ./
 COPY nats_fluent nats_fluent
+# What nats_fluent/conf is a link to.
+COPY conf conf
 RUN pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /own . \
  && pip --python /opt/nats-fluent/bin/python install --no-index --no-deps /own/*.whl \
  && pip --python /opt/nats-fluent/bin/python check \

@@ -9,7 +9,7 @@ import inspect
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +17,7 @@ import typer
 
 from nats_fluent.errors import NatsFluentError, SettingsError
 from nats_fluent.examples import epilog
+from nats_fluent.scaffold import IMAGE
 from nats_fluent.settings import CATALOGUE, CONFIG, Loaded, load
 
 if TYPE_CHECKING:
@@ -38,10 +39,10 @@ Config = Annotated[
 Command = Callable[..., None]
 
 
-def settings_flags(*sections: str) -> Callable[[Command], Command]:
+def settings_flags(*sections: str, short: Mapping[str, str] | None = None) -> Callable[[Command], Command]:
     """Give a command, in place of its ``**flags``, a flag for each setting of the sections, or of all.
 
-    For a secret that is the one for its file.
+    For a secret that is the one for its file. `short` has further names of flags, by the name of the flag.
     """
 
     def decorate(command: Command) -> Command:
@@ -56,6 +57,7 @@ def settings_flags(*sections: str) -> Callable[[Command], Command]:
                     str | None,
                     typer.Option(
                         option.flag,
+                        *filter(None, [(short or {}).get(option.flag)]),
                         metavar=option.kind.metavar,
                         help=_help(option),
                         rich_help_panel=f"Settings: {option.section}",
@@ -278,13 +280,75 @@ def demo(
     rate: Annotated[float, typer.Option(min=0.1, help="How many a second.")] = 5.0,
     conf: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where fluent-bit.conf is; by default conf/ of the source."),
+        typer.Option(
+            metavar="DIR", help="Where fluent-bit.conf is; by default the one that comes with this."
+        ),
     ] = None,
 ) -> None:
     """Run everything on this machine alone: a NATS server, sample publications, records on stdout."""
     from nats_fluent.demo import run_demo  # noqa: PLC0415 - as in run
 
     raise typer.Exit(run_demo(count=count, rate=rate, conf=conf))
+
+
+@app.command()
+@settings_flags(
+    "nats",
+    "topics",
+    "jetstream",
+    short={"--nats-servers": "--servers", "--topics": "--subjects", "--jetstream-stream": "--stream"},
+)
+def init(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where the files go; made when it is not there.")
+    ] = Path(),
+    *,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Where the log shipper sends to: stdout (the default), kafka, file, http, ... as in conf/output.d.",
+            show_default=False,
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="What the output is told; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    fluentd: Annotated[
+        bool | None,
+        typer.Option("--fluentd/--fluent-bit", help="Which log shipper.", show_default="fluent-bit"),
+    ] = None,
+    image: Annotated[
+        str, typer.Option(metavar="IMAGE", help="The consumer's image, as `make image` names it.")
+    ] = IMAGE,
+    defaults: Annotated[bool, typer.Option("--defaults", help="Ask nothing, also on a terminal.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite what is there, with all that was changed in it.")
+    ] = False,
+    **flags: str | None,
+) -> None:
+    """Write a settings file, a compose file and the log shipper's configuration, ready to run.
+
+    On a terminal it asks for what is not given. Without --servers (which is --nats-servers), the compose file brings a
+    NATS server. --subjects is --topics, and --stream is --jetstream-stream.
+    """
+    from nats_fluent import init as starting  # noqa: PLC0415 - --help does without the files of conf/
+
+    request = starting.Request(
+        flags={param: value for param, value in flags.items() if value is not None},
+        shipper=None if fluentd is None else ("fluent-bit", "fluentd")[fluentd],
+        output=output,
+        values=starting.values_of(set_ or ()),
+        image=image,
+    )
+    ask = not defaults and starting.asked_on_a_terminal()
+    raise typer.Exit(starting.run(directory, request, ask=ask, force=force))
 
 
 for _command in app.registered_commands:

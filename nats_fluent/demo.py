@@ -44,8 +44,8 @@ ENDED_WITHIN = 15.0
 DELIVERED_WITHIN = 30.0
 """Seconds without a new acknowledgement after which the rest is given up."""
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
-"""The configuration of the log shipper in a source checkout."""
+CONF = Path(__file__).resolve().parent / "conf"
+"""The configuration of the log shipper, which comes with the package."""
 
 
 def run_demo(*, count: int | None, rate: float, conf: Path | None = None) -> int:
@@ -54,7 +54,7 @@ def run_demo(*, count: int | None, rate: float, conf: Path | None = None) -> int
     Args:
         count: how many publications; None for as many as there are until SIGTERM or Ctrl-C.
         rate: how many a second.
-        conf: the directory with ``fluent-bit.conf``; by default that of a source checkout.
+        conf: the directory with ``fluent-bit.conf``; by default the one that comes with the package.
 
     Returns:
         The exit code: 0 when every publication was delivered, else 1.

@@ -48,6 +48,17 @@ EXAMPLES = {
             "a part of the stream, no faster than that",
         ),
     ),
+    "init": (
+        Example("nats-fluent init exporter", "asks on a terminal, and writes into exporter/"),
+        Example(
+            "nats-fluent init exporter --servers nats.example:4222 --output kafka --set KAFKA_BROKERS=kafka:9092",
+            "from that NATS to that Kafka",
+        ),
+        Example(
+            "nats-fluent init --stream ORDERS --subjects 'orders.>' --defaults",
+            "a NATS server with that stream, and records on stdout; asks nothing",
+        ),
+    ),
     "demo": (
         Example("nats-fluent demo --count 12", "a dozen samples, and a summary"),
         Example("nats-fluent demo --rate 50", "fifty a second, until Ctrl-C"),

@@ -48,6 +48,9 @@ class Terminal:
         """What a person reads."""
         return _ESCAPE.sub("", self.raw).replace("\r\n", "\n")
 
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
     def lines(self) -> list[str]:
         return self.text.split("\n")[:-1]
 
@@ -63,15 +66,15 @@ class Terminal:
 
 @contextlib.contextmanager
 def in_terminal(
-    *args: str, columns: int, rows: int = 24, stderr: bool = True, **environ: str
+    *args: str, columns: int, rows: int = 24, stderr: bool = True, stdin: bool = False, **environ: str
 ) -> Iterator[Terminal]:
-    """`nats-fluent ARGS` with stdout, and with `stderr` that too, on a terminal of that size."""
+    """`nats-fluent ARGS` with stdout, and with `stderr` and `stdin` these too, on a terminal of that size."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     env = {name: value for name, value in ENVIRON.items() if name not in {"COLUMNS", "LINES", "NO_COLOR"}}
     process = subprocess.Popen(
         [*COMMAND, *args],
-        stdin=subprocess.DEVNULL,
+        stdin=slave if stdin else subprocess.DEVNULL,
         stdout=slave,
         stderr=slave if stderr else subprocess.PIPE,
         env=env | {"TERM": "xterm-256color"} | environ,

@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from commands import ENVIRON, MonitoredNats, Running
+from compose import compose
 from containers import IMAGES
-from programs import missing, started, wait_until
+from programs import started, wait_until
 
 from nats_fluent import healthcheck
 from nats_fluent.samples import KINDS
@@ -42,22 +43,6 @@ WITHOUT_HEALTH_CHECK = {
     "samples": "it publishes and ends",
 }
 PINNED = re.compile(r"[\w./-]+:v?\d+\.\d+\.\d+[\w.-]*")
-
-
-@functools.cache
-def compose() -> tuple[str, ...]:
-    for command in (("docker", "compose"), ("docker-compose",)):
-        try:
-            done = subprocess.run(
-                [*command, "version", "--short"], check=False, capture_output=True, text=True, timeout=30
-            )
-        except FileNotFoundError:
-            continue
-        found = re.match(r"v?(\d+)\.(\d+)", done.stdout)
-        # 2.20 is the first to know `required` in `depends_on`.
-        if done.returncode == 0 and found and tuple(map(int, found.groups())) >= (2, 20):
-            return command
-    return missing("docker-compose")
 
 
 @functools.cache
