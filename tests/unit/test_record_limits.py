@@ -19,6 +19,7 @@ from nats_fluent.envelope import asks_for_ack, careful_envelope
 from nats_fluent.errors import Undecodable
 from nats_fluent.forward.codec import entry
 from nats_fluent.publication import careful_content
+from nats_fluent.record import _HEADS as HEADS
 from nats_fluent.record import HEAD_BYTES, MAX_HEADERS, TAG_PART, Recorder, parse_headers
 from nats_fluent.sections import BatchSettings, RecordSettings
 
@@ -197,6 +198,14 @@ def test_any_number_of_tags_opens_few_chunks():
         made = recorded(publication({"ID": "1"}, identity=f"i{number}"), tag="p.{identity}")
         batcher.add(made.tag, entry(made.time_ns, made.packed), 0.0)
     assert batcher.records == MAX_OPEN_TAGS
+
+
+def test_any_number_of_identities_is_not_remembered():
+    recorder = Recorder(RecordSettings(tag="p.{identity}"), "run", levels=60)
+    for number in range(HEADS + 1):
+        made = recorder.record(Delivery("t", "s", publication({"ID": "1"}, identity=f"i{number}")), 1)
+        assert made.tag == f"p.i{number}"
+    assert len(recorder._heads) <= HEADS
 
 
 if __name__ == "__main__":

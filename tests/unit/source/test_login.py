@@ -118,3 +118,32 @@ def test_what_is_said_of_each(tmp_path: Path, shown: str) -> None:
         assert (
             login.refused(beside) == "the server refused the client certificate, or asks for a login as well"
         )
+
+
+@pytest.mark.parametrize(
+    ("settings", "sent"),
+    [
+        (NatsSettings(user="me", password=Secret("hunter2")), "hunter2"),
+        (NatsSettings(user="me", password=Secret('hun"ter2')), 'hun\\"ter2'),
+        (NatsSettings(token=Secret("hunter2")), "hunter2"),
+        (NatsSettings(creds=Secret(creds("header.hunter2.sign", SEED))), "header.hunter2.sign"),
+    ],
+)
+@pytest.mark.parametrize("form", [str, str.lower, str.upper])
+def test_what_was_sent_is_not_repeated(settings, sent, form) -> None:
+    said = login.hidden(settings, f"Authorization Violation: {form(sent)}, {form(sent)}")
+    assert said == "Authorization Violation: ***, ***"
+
+
+def test_what_is_no_secret_stays(tmp_path: Path) -> None:
+    said = "Authorization Violation of me, a"
+    assert login.hidden(NatsSettings(), said) == said
+    assert login.hidden(NatsSettings(nkey=Secret(SEED)), said) == said
+    # A word that short is everywhere; and where the file has gone, nothing was sent.
+    assert login.hidden(NatsSettings(user="me", password=Secret("a")), said) == said
+    assert login.hidden(NatsSettings(token=Secret(file=tmp_path / "gone")), said) == said
+
+
+def test_a_websocket_is_known_by_its_scheme() -> None:
+    assert NatsSettings(servers=("wss://a:443",)).websocket
+    assert not NatsSettings(servers=("nats://a:4222",)).websocket
