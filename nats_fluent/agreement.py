@@ -90,6 +90,19 @@ def check(layers: Layers) -> None:
     larger = "the first is larger than the second; make it smaller, or the second larger"
     for small, large in (("record.max_bytes", "batch.max_bytes"), ("batch.max_bytes", "batch.buffer_bytes")):
         layers.check(small, large, wrong=lambda one, other: one > other, problem=larger)
+    layers.check(
+        "workers",
+        "batch.max_bytes",
+        "batch.buffer_bytes",
+        wrong=lambda workers, chunk, buffer: workers > 1 and chunk <= buffer < workers * chunk,
+        problem="the last is divided between the workers, and each must hold a chunk; make it larger",
+    )
+    layers.check(
+        "workers",
+        "fluent.url",
+        wrong=lambda workers, urls: workers > 1 and urls[0].scheme == "stdout",
+        problem="lines of several processes would be mixed on stdout; give a log shipper, or one worker",
+    )
 
 
 def _one_only(one: object, other: object) -> bool:

@@ -25,6 +25,7 @@ from nats_fluent.forward.codec import forward
 from nats_fluent.forward.connection import Failed, ForwardConnection, State
 from nats_fluent.forward.handshake import Credentials
 from nats_fluent.settings import CATALOGUE
+from nats_fluent.shares import spools
 from nats_fluent.sink import stream as network
 from nats_fluent.source import login
 from nats_fluent.source.api import Api
@@ -136,7 +137,8 @@ def run(loaded: Loaded, *, timeout: float | None, show: bool = True) -> int:
         console.print(f"warning: {warning}", soft_wrap=True)
     verify_files(loaded.settings)
     if loaded.settings.spool.mode != "off":
-        console.print(f"spool   {describe_spool(loaded.settings.spool)}", soft_wrap=True)
+        for each in spools(loaded.settings):
+            console.print(f"spool   {describe_spool(each)}", soft_wrap=True)
     if timeout is None:
         return 0
     with _quiet_asyncio():
@@ -207,7 +209,8 @@ def verify_files(settings: Settings) -> None:
         problems += error.problems
     try:
         if settings.spool.mode != "off":
-            spool.inspect(settings.spool.dir)
+            for each in spools(settings):
+                spool.inspect(each.dir)
     except SettingsError as error:
         problems += error.problems
     if problems:

@@ -130,10 +130,16 @@ def run(*, config: Config = None, **flags: str | None) -> None:
     The environment is read where a flag is not given, then the file, then the default.
     """
     loaded = _load(config, flags)
-    from nats_fluent import logs, runtime  # noqa: PLC0415 - asyncio, nats and TLS; --help does without
+    from nats_fluent import logs  # noqa: PLC0415 - asyncio, nats and TLS; --help does without
 
     logs.configure(format=loaded.settings.log.format, level=loaded.settings.log.level)
     logs.warn_of_settings(loaded.warnings)
+    if loaded.settings.workers > 1:
+        from nats_fluent import supervisor  # noqa: PLC0415 - of no use to one alone
+
+        raise typer.Exit(supervisor.run(loaded.settings))
+    from nats_fluent import runtime  # noqa: PLC0415 - of no use to the supervisor
+
     raise typer.Exit(runtime.run(loaded.settings))
 
 

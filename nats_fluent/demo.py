@@ -26,10 +26,11 @@ from rich.table import Table
 from nats_fluent import logs
 from nats_fluent.addresses import FluentUrl
 from nats_fluent.errors import RunFailed
-from nats_fluent.runtime import Service, Summary, stopped_by_signals
+from nats_fluent.runtime import Service, Summary
 from nats_fluent.samples import sample
 from nats_fluent.sections import FluentSettings, NatsSettings, ShutdownSettings
 from nats_fluent.settings import Settings
+from nats_fluent.signals import stopped_by_signals
 from nats_fluent.source.client import Client
 
 if TYPE_CHECKING:

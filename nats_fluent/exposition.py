@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
     from nats_fluent.facts import Facts
     from nats_fluent.metrics import Metric, Value
+
+
+_CPU = "process_cpu_seconds_total"
+_ADDED = (_CPU, "process_virtual_memory_bytes", "process_resident_memory_bytes", "process_open_fds")
 
 
 class _Facts(Collector):
@@ -48,6 +53,34 @@ def _family(metric: Metric, values: Iterable[tuple[tuple[str, ...], Value]]) -> 
     return family
 
 
+class _Processes(Collector):
+    """What the system says of this process, and where there are several workers, of all of them together."""
+
+    def __init__(self, others: list[int]) -> None:
+        self._others = others
+
+    def collect(self) -> Iterator[Family]:
+        found = list(_processes())
+        workers = [_values(_processes(pid)) for pid in self._others]
+        for family in found:
+            (sample,) = family.samples
+            if workers and sample.name in _ADDED:
+                more = sum(values.get(sample.name, 0.0) for values in workers)
+                if sample.name == _CPU:  # of those that have ended: a total does not go back
+                    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+                    more += ended.ru_utime + ended.ru_stime
+                family.samples = [sample._replace(value=sample.value + more)]
+            yield family
+
+
+def _processes(pid: int | None = None) -> Iterable[Family]:
+    return ProcessCollector(pid=(lambda: pid) if pid else (lambda: "self"), registry=None).collect()
+
+
+def _values(families: Iterable[Family]) -> dict[str, float]:
+    return {sample.name: sample.value for family in families for sample in family.samples}
+
+
 def render(facts: Facts, accept: str = "") -> tuple[bytes, str]:
     """Return the metrics as text, and its content type.
 
@@ -57,7 +90,7 @@ def render(facts: Facts, accept: str = "") -> tuple[bytes, str]:
     """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Facts(facts))
-    ProcessCollector(registry=registry)
+    registry.register(_Processes([each.pid for each in facts.workers if each.pid]))
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type
 
@@ -86,6 +119,10 @@ scraper that asks for it, as OpenMetrics; beside them the `process_...` metrics 
 memory, open files, start time; on Linux). Those of the spool and of JetStream are there when these are in use.
 
 - All count since the process started, and cost nothing until somebody asks: the way of a publication adds to integers.
+- With several workers ([scaling.md](scaling.md)) there is one endpoint for all of them. Counts, bytes and records are
+  added up, ages are the longest, and a connection is there when each worker has its own. What a worker counted stays in
+  the totals when it dies, as of the last time that somebody asked. Memory, CPU and open files are those of all its
+  processes together.
 - A topic is one of the setting `topics`, or with JetStream the subject where no topic is for it. After the first 100
   topics, all further ones are counted as `other`.
 - The two histograms have one observation for each chunk, not for each publication: up to 500 publications

@@ -146,6 +146,26 @@ class WatchdogFacts(msgspec.Struct, frozen=True, kw_only=True):
     still: dict[str, float] = {}
 
 
+class WorkerFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several workers.
+
+    Attributes:
+        number: from 1.
+        pid: of its process; 0 without one.
+        restarts: how often it was started again.
+        away: why it does not say how it is; empty when it does.
+        silent: seconds for which it has left a question unanswered; 0 while it answers.
+        facts: what it said; None when it is away.
+    """
+
+    number: int
+    pid: int = 0
+    restarts: int = 0
+    away: str = ""
+    silent: float = 0.0
+    facts: Facts | None = None
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """All of it.
 
@@ -168,6 +188,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         shipper: the log shipper.
         spool: None without one.
         watchdog: what it sees.
+        workers: where there are several, each; the rest is then of all of them.
     """
 
     version: str = ""
@@ -188,3 +209,4 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     shipper: ShipperFacts = ShipperFacts()
     spool: SpoolFacts | None = None
     watchdog: WatchdogFacts = WatchdogFacts()
+    workers: list[WorkerFacts] = []

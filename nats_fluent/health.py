@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from nats_fluent.facts import Facts, ShipperFacts
 
 STALLED = 5.0
@@ -36,14 +38,39 @@ class Health(msgspec.Struct, frozen=True):
 
 
 def live(facts: Facts) -> Health:
-    """Return whether this program moves; that it was asked at all shows that its event loop does."""
-    ago = facts.watchdog.looked_ago
-    late = ago is not None and ago > LOOKS
-    return _health({"watchdog": f"it has not looked for {ago:.0f} s" if late else ""})
+    """Return whether this program moves; that it was asked at all shows that its event loop does.
+
+    A worker that died is started again by the one that was asked; one that is silent, as a program that answers nobody.
+    """
+    if not facts.workers:
+        return _health({"watchdog": _watchdog(facts)})
+    silent = {
+        each.number: f"it has not answered for {each.silent:.0f} s"
+        for each in facts.workers
+        if each.silent > LOOKS
+    }
+    still = {each.number: _watchdog(each.facts) for each in facts.workers if each.facts is not None}
+    return _health({"watchdog": _of_workers(still), "workers": _of_workers(silent)})
 
 
 def ready(facts: Facts) -> Health:
-    """Return whether data flows, or would if some came."""
+    """Return whether data flows, or would if some came; of several workers, to each of them."""
+    if not facts.workers:
+        return _health(_reasons(facts))
+    found = {each.number: _reasons(each.facts) for each in facts.workers if each.facts is not None}
+    names = dict.fromkeys(name for reasons in found.values() for name in reasons)
+    parts = {
+        name: _of_workers({number: reasons.get(name, "") for number, reasons in found.items()})
+        for name in names
+    }
+    return _health({**parts, "workers": _of_workers({each.number: each.away for each in facts.workers})})
+
+
+def _of_workers(reasons: Mapping[int, str]) -> str:
+    return "; ".join(f"worker {number}: {why}" for number, why in reasons.items() if why)
+
+
+def _reasons(facts: Facts) -> dict[str, str]:
     reasons = {
         "program": "" if facts.phase == "running" else f"it is {facts.phase}",
         "nats": _nats(facts),
@@ -52,7 +79,12 @@ def ready(facts: Facts) -> Health:
     if facts.spool is not None:
         trouble = facts.spool.trouble
         reasons["spool"] = f"it takes no chunks: {trouble}" if trouble else ""
-    return _health(reasons)
+    return reasons
+
+
+def _watchdog(facts: Facts) -> str:
+    ago = facts.watchdog.looked_ago
+    return f"it has not looked for {ago:.0f} s" if ago is not None and ago > LOOKS else ""
 
 
 def _health(reasons: dict[str, str]) -> Health:

@@ -23,6 +23,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from nats_fluent.addresses import split_listen
 from nats_fluent.errors import SettingsError
 from nats_fluent.exposition import render
+from nats_fluent.facts import Facts
 from nats_fluent.health import live, ready
 from nats_fluent.visitors import MOST, Visitors
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-    from nats_fluent.facts import Facts
     from nats_fluent.health import Health
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -58,7 +58,7 @@ _PASSED_ON = ("Forwarded", "X-Forwarded-For", "Via")
 @contextlib.asynccontextmanager
 async def serving(
     listen: str,
-    facts: Callable[[], Facts],
+    facts: Callable[[], Facts | Awaitable[Facts]],
     *,
     drain: Callable[[], None],
     log: FilteringBoundLogger,
@@ -86,7 +86,7 @@ class Endpoint:
 
     Args:
         listen: ``host:port``, as the setting ``http.listen`` has it.
-        facts: looks at the program.
+        facts: looks at the program, or asks others to.
         drain: begins its end.
         log: one line when it listens.
     """
@@ -94,7 +94,7 @@ class Endpoint:
     def __init__(
         self,
         listen: str,
-        facts: Callable[[], Facts],
+        facts: Callable[[], Facts | Awaitable[Facts]],
         *,
         drain: Callable[[], None],
         log: FilteringBoundLogger,
@@ -163,20 +163,24 @@ class Endpoint:
             if not transport.is_closing():
                 visitors.waits(transport)
 
+    async def _look(self) -> Facts:
+        found = self._facts()
+        return found if isinstance(found, Facts) else await found
+
     async def _get_page(self, _: web.Request) -> web.Response:
         return web.Response(
             text=self._page, content_type="text/html", headers={"Content-Security-Policy": self._policy}
         )
 
     async def _get_livez(self, _: web.Request) -> web.Response:
-        return _answer(live(self._facts()))
+        return _answer(live(await self._look()))
 
     async def _get_readyz(self, _: web.Request) -> web.Response:
-        return _answer(ready(self._facts()))
+        return _answer(ready(await self._look()))
 
     async def _get_healthz(self, _: web.Request) -> web.Response:
         # Docker has one check for both: whether the old one may go, and whether this one must.
-        facts = self._facts()
+        facts = await self._look()
         if self._was_ready:
             return _answer(live(facts))
         health = ready(facts)
@@ -184,11 +188,11 @@ class Endpoint:
         return _answer(health)
 
     async def _get_metrics(self, request: web.Request) -> web.Response:
-        text, content_type = render(self._facts(), request.headers.get("Accept", ""))
+        text, content_type = render(await self._look(), request.headers.get("Accept", ""))
         return web.Response(body=text, headers={"Content-Type": content_type})
 
     async def _get_status(self, _: web.Request) -> web.Response:
-        facts = self._facts()
+        facts = await self._look()
         return _json({"ready": ready(facts), "live": live(facts), "facts": facts})
 
     async def _post_drain(self, request: web.Request) -> web.Response:

@@ -27,15 +27,27 @@ def configure(
     format: Literal["text", "json", "stackdriver"],  # noqa: A002 - the setting's name
     level: Literal["debug", "info", "warning", "error"],
     stream: TextIO | None = None,
+    worker: int | None = None,
 ) -> None:
     """Send the events of this program, and warnings of the libraries, to `stream`; stderr if None.
+
+    Each has the number of the worker, where there are several.
 
     A traceback is in the field ``traceback`` at level debug only; the field ``error`` names the exception
     at each.
     """
     render: dict[str, Processor] = {"text": _text, "json": _json, "stackdriver": _stackdriver}
+    marks: list[Processor] = []
+    if worker is not None:
+
+        def mark(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+            event["worker"] = worker
+            return event
+
+        marks.append(mark)
     structlog.configure(
         processors=[
+            *marks,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
             _name_exception if level != "debug" else _show_exception,

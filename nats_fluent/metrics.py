@@ -86,6 +86,20 @@ CATALOGUE = (
         lambda facts: [((name,), part.ok) for name, part in ready(facts).parts.items()],
     ),
     Metric(
+        "worker_up",
+        "gauge",
+        "1 while the worker runs and answers, else 0; with several workers.",
+        ("worker",),
+        lambda facts: [((str(each.number),), not each.away) for each in facts.workers],
+    ),
+    Metric(
+        "worker_restarts_total",
+        "counter",
+        "How often the worker was started again after it had ended; with several workers.",
+        ("worker",),
+        lambda facts: [((str(each.number),), each.restarts) for each in facts.workers],
+    ),
+    Metric(
         "publications_received_total",
         "counter",
         "Publications that arrived from NATS.",

@@ -16,7 +16,6 @@ import base64
 import contextlib
 import os
 import secrets
-import signal
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -33,6 +32,7 @@ from nats_fluent.guard import Guard, Restartable, limits
 from nats_fluent.observe import Observer
 from nats_fluent.pipeline import Pipeline
 from nats_fluent.record import FORWARD_LEVELS, recorder_of
+from nats_fluent.signals import stopped_by_signals
 from nats_fluent.sink import open_sink
 from nats_fluent.source import open_source
 from nats_fluent.spooler import Spooler, reserved
@@ -40,7 +40,7 @@ from nats_fluent.topics import topic_name
 from nats_fluent.watchdog import Sign
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Iterator
+    from collections.abc import Coroutine, Iterable
 
     from nats_fluent.delivery import Chunk
     from nats_fluent.settings import Settings
@@ -104,28 +104,6 @@ def run(settings: Settings) -> int:
     return uvloop.run(main()).exit_code
 
 
-@contextlib.contextmanager
-def stopped_by_signals(stop: asyncio.Event) -> Iterator[None]:
-    """Set `stop` on the first SIGTERM or SIGINT; the second one does what it would do without this."""
-    loop = asyncio.get_running_loop()
-    signals = (signal.SIGTERM, signal.SIGINT)
-    log = structlog.get_logger()
-
-    def stopping(number: signal.Signals) -> None:
-        log.info("stopping", signal=number.name)
-        stop.set()
-        for each in signals:
-            loop.remove_signal_handler(each)
-
-    for each in signals:
-        loop.add_signal_handler(each, stopping, each)
-    try:
-        yield
-    finally:
-        for each in signals:
-            loop.remove_signal_handler(each)
-
-
 class Service:
     """The running program: a source, a pipeline and a sink.
 
@@ -134,6 +112,7 @@ class Service:
 
     Attributes:
         account: what became of every publication so far.
+        facts: looks at all of it.
 
     Raises:
         SettingsError: a file that the settings name cannot be used.
@@ -184,6 +163,7 @@ class Service:
             guard=self._guard,
             log=self._log,
         )
+        self.facts = self._observer.facts
 
     async def ready(self) -> None:
         """Return once what is published from now on arrives; :meth:`serve` must be running."""
@@ -203,8 +183,9 @@ class Service:
             if self._listen != "off":
                 from nats_fluent.http_endpoint import serving  # noqa: PLC0415 - 3 MB that others do without
 
-                seen = self._observer.facts
-                await stack.enter_async_context(serving(self._listen, seen, drain=stop.set, log=self._log))
+                await stack.enter_async_context(
+                    serving(self._listen, self.facts, drain=stop.set, log=self._log)
+                )
             return await self._serve(stop)
 
     async def _serve(self, stop: asyncio.Event) -> Summary:

@@ -17,7 +17,7 @@ from nats_fluent import addresses, agreement
 from nats_fluent.addresses import overlap
 from nats_fluent.errors import SettingsError
 from nats_fluent.layering import Layers, build, catalogue
-from nats_fluent.options import PREFIX, Say, nearest
+from nats_fluent.options import PREFIX, Say, nearest, whole
 from nats_fluent.sections import (
     FORMER,
     BatchSettings,
@@ -40,6 +40,9 @@ REVISION = f"{PREFIX}REVISION"
 _OTHER_NAMES = (CONFIG, REVISION, f"{PREFIX}REQUIRE")
 _KAFKA_BYTES = 1_000_000  # librdkafka's message.max.bytes
 _FLUENT_BIT_BYTES = 6_144_000  # Fluent Bit's Buffer_Max_Size; a larger message costs the connection
+
+MOST_WORKERS = 64
+"""More than a log shipper and a NATS server beside them can be of use to."""
 
 DEFAULT_TOPICS = (
     "squall-events",
@@ -67,6 +70,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         tuple[Topic, ...],
         Say(TOPICS, "Subjects to subscribe to, each with the topic name that its records carry."),
     ] = tuple(Topic(name, name) for name in DEFAULT_TOPICS)
+    workers: Annotated[
+        int,
+        Say(
+            whole(1, MOST_WORKERS),
+            "Processes that share the work, of one queue group; memory and spool are divided between them.",
+        ),
+    ] = 1
     jetstream: JetStreamSettings = JetStreamSettings()
     fluent: FluentSettings = FluentSettings()
     batch: BatchSettings = BatchSettings()

@@ -22,6 +22,8 @@ import structlog
 from nats_fluent.backlog import Backlog, Load, Remove, Stored, Write, reserve
 from nats_fluent.delivery import Chunk
 from nats_fluent.errors import SpoolError
+from nats_fluent.heirs import inherit
+from nats_fluent.shares import orphans
 from nats_fluent.spool import PASSING, Spool
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from nats_fluent.backlog import Step
     from nats_fluent.delivery import Outcome
+    from nats_fluent.heirs import Inherited
     from nats_fluent.pipeline import Pipeline
     from nats_fluent.settings import Settings
 
@@ -54,7 +57,7 @@ class Spooler:
     """Stands between the pipeline and the sink, and keeps on disk what memory should not hold.
 
     Args:
-        settings: the sections ``spool``, ``batch`` and ``fluent``.
+        settings: the sections ``spool``, ``batch`` and ``fluent``, and ``workers``.
         pipeline: what is told of each chunk that is settled, written, read or lost.
         submit: takes what is to be sent; the sink's.
         log: one line per change of state.
@@ -127,8 +130,10 @@ class Spooler:
         Raises:
             SettingsError: the directory cannot be used, or another process has it.
         """
-        found = await self._in_thread(self._spool.open)
+        found, left = await self._in_thread(self._open)
         directory = str(self._spool.directory)
+        for name, (chunks, records) in left.items():
+            self._log.info("took over from another spool", dir=name, chunks=chunks, records=records)
         for name, reason in found.aside:
             self._log.error("set aside a file of the spool", file=f"{directory}/{name}", reason=reason)
         if found.foreign:
@@ -140,6 +145,11 @@ class Spooler:
             self._log.info("found in the spool", dir=directory, chunks=len(found.chunks), records=records)
             self._pipeline.recovered(records)
         self._backlog = self._line(found=found.chunks, first=found.next_number)
+
+    def _open(self) -> Inherited:
+        found = self._spool.open()
+        left = orphans(self._spool.directory, self._settings.workers)
+        return inherit(self._spool, found, left, fsync=self._settings.spool.fsync == "on")
 
     def submit(self, chunk: Chunk) -> None:
         """Take a chunk, newer than all before it; never blocks."""

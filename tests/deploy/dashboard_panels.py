@@ -288,7 +288,7 @@ ROWS: dict[str, list[Panel]] = {
     "Process": [
         Panel(
             "CPU",
-            "Of the consumer; 1 is a whole core, and more than one it cannot use.",
+            "Of the consumer; 1 is a whole core, and more than one a worker cannot use.",
             [(of_ours(f"rate({one('process_cpu_seconds_total')}[$__rate_interval])"), WHO)],
         ),
         Panel(
@@ -296,6 +296,17 @@ ROWS: dict[str, list[Panel]] = {
             "Resident memory of the consumer. Keep its limit 200 MiB over batch.buffer_bytes.",
             [(of_ours(one("process_resident_memory_bytes")), WHO)],
             unit="bytes",
+        ),
+        Panel(
+            "Workers",
+            "With several workers: those that run and answer, and how often one was started again.",
+            [
+                (f"sum by ({EACH}) ({one('worker_up')})", "up " + WHO),
+                (
+                    f"sum by ({EACH}) (increase({one('worker_restarts_total')}[$__rate_interval]))",
+                    "started again " + WHO,
+                ),
+            ],
         ),
         Panel(
             "Uptime and version",

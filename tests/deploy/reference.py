@@ -15,14 +15,14 @@ from typing import Any
 
 import yaml
 
-from nats_fluent.settings import CATALOGUE
+from nats_fluent.settings import CATALOGUE, MOST_WORKERS
 
 CHART = Path(__file__).parents[2] / "charts" / "kafka-exporter"
 BEGIN, END = "<!-- values: made by tests/deploy/reference.py -->", "<!-- /values -->"
 KEY = re.compile(r"( *)(\w+):")
 
 OURS = re.compile(
-    r"topics|nats\.(servers|user|password|ca_file|cert_file|key_file|key_password)(_file)?|jetstream\..*|spool\..*|log\..*"
+    r"topics|workers|nats\.(servers|user|password|ca_file|cert_file|key_file|key_password)(_file)?|jetstream\..*|spool\..*|log\..*"
     r"|fluent\.(url|shared_key|user|password|hostname|ca_file|cert_file|key_file|key_password)(_file)?|http\.listen|shutdown\.timeout"
 )
 """Settings that the chart has values of its own for, or makes itself."""
@@ -48,6 +48,7 @@ EXACT: dict[str, dict[str, Any]] = {
     "flavor": {"enum": ["fluent-bit", "fluentd"]},
     "output": {"enum": [*(name for name in OUTPUTS if name != "kafka-single-topic"), "custom"]},
     "replicaCount": {"type": "integer", "minimum": 0},
+    "consumer.workers": {"type": "integer", "minimum": 1, "maximum": MOST_WORKERS},
     "kafka.brokers": {
         "type": ["array", "string"],
         "items": {"type": "string", "pattern": r"^[^\s,:/]+:[0-9]+$|^\[[0-9a-fA-F:]+\]:[0-9]+$"},

@@ -208,6 +208,12 @@ def test_an_autoscaler_and_replicas_do_not_fight():
         assert (target["kind"], target["name"]) == (found["kind"], found["metadata"]["name"])
 
 
+def test_workers_are_those_of_one_container():
+    assert "NATS_FLUENT_WORKERS" not in pods.environ(pods.rendered({}), "consumer")
+    found = pods.environ(pods.rendered({"consumer": {"workers": 3}}), "consumer")
+    assert found["NATS_FLUENT_WORKERS"] == "3"
+
+
 def test_keda_asks_for_the_lag_of_the_durable_consumer():
     (trigger,) = pods.of_kind(pods.ci("jetstream-keda"), "ScaledObject")["spec"]["triggers"]
     assert trigger == {

@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 
 from nats_fluent import health
-from nats_fluent.facts import Facts, NatsFacts, ShipperFacts, SpoolFacts, StreamFacts, WatchdogFacts
+from nats_fluent.facts import (
+    Facts,
+    NatsFacts,
+    ShipperFacts,
+    SpoolFacts,
+    StreamFacts,
+    WatchdogFacts,
+    WorkerFacts,
+)
 
 UP = NatsFacts(connected=True, subscribed=True, server="nats:4222")
 TAKES = ShipperFacts(connected=True, server="forward://shipper:24224")
@@ -93,3 +101,50 @@ def test_a_watchdog_that_does_not_look_is_not_live():
     found = health.live(facts(watchdog=WatchdogFacts(looked_ago=16.0)))
     assert not found.ok
     assert why(found) == {"watchdog": "it has not looked for 16 s"}
+
+
+def of(*workers):
+    return Facts(workers=list(workers))
+
+
+def test_several_workers_are_ready_when_each_is():
+    both = of(WorkerFacts(number=1, facts=facts()), WorkerFacts(number=2, facts=facts(stream=STREAM)))
+    found = health.ready(both)
+    assert found.ok
+    assert set(found.parts) == {"program", "nats", "log shipper", "workers"}
+    assert health.live(both).ok
+
+
+def test_what_is_not_ready_names_the_worker():
+    lost = facts(nats=NatsFacts(reason="refused"), spool=SpoolFacts(mode="always", trouble="full"))
+    alone = facts(nats=NatsFacts(reason="also"))
+    found = health.ready(
+        of(
+            WorkerFacts(number=1, facts=lost),
+            WorkerFacts(number=2, facts=alone),
+            WorkerFacts(number=3, facts=facts()),
+            WorkerFacts(number=4, away="it ended with signal 9"),
+        )
+    )
+    assert why(found) == {
+        "nats": "worker 1: not connected: refused; worker 2: not connected: also",
+        "spool": "worker 1: it takes no chunks: full",
+        "workers": "worker 4: it ended with signal 9",
+    }
+
+
+@pytest.mark.parametrize(
+    ("worker", "reasons"),
+    [
+        (WorkerFacts(number=2, silent=15.0, away="it has not answered for 15 s"), {}),
+        (WorkerFacts(number=2, away="it ended with signal 9"), {}),
+        (WorkerFacts(number=2, silent=16.0), {"workers": "worker 2: it has not answered for 16 s"}),
+        (
+            WorkerFacts(number=2, facts=facts(watchdog=WatchdogFacts(looked_ago=20.0))),
+            {"watchdog": "worker 2: it has not looked for 20 s"},
+        ),
+    ],
+    ids=["slow", "dead", "silent", "late"],
+)
+def test_what_is_started_again_lives_and_what_hangs_does_not(worker, reasons):
+    assert why(health.live(of(WorkerFacts(number=1, facts=facts()), worker))) == reasons

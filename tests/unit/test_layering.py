@@ -69,7 +69,12 @@ def test_each_setting_is_read_from_all_three(option, write):
     sample = "unix:///a" if option.key == "fluent.url" else SAMPLES[option.kind.metavar]
     line = f'{option.name or option.section} = "{sample}"\n'
     file = write(f"[{option.section}]\n{line}" if option.name else line)
-    for found in (loaded(file=file), loaded({option.env: sample}), loaded(**{option.param: sample})):
+    more = {"fluent_url": "unix:///a"} if option.key == "workers" else {}  # more than one cannot share stdout
+    for found in (
+        loaded(file=file, **more),
+        loaded({option.env: sample}, **more),
+        loaded(**{option.param: sample} | more),
+    ):
         value = getattr(found.settings, option.section)
         value = getattr(value, option.name) if option.name else value
         assert value == option.kind.parse(sample)

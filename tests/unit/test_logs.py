@@ -152,3 +152,15 @@ def test_warnings_of_settings(lines):
         ("warning", "one."),
         ("warning", "two."),
     ]
+
+
+def test_with_several_workers_each_line_says_whose_it_is():
+    stream = io.StringIO()
+    try:
+        logs.configure(format="json", level="info", stream=stream, worker=2)
+        structlog.get_logger().info("closed the connection to NATS")
+        logging.getLogger("nats").warning("careful")
+    finally:
+        logging.getLogger().handlers.clear()
+        structlog.reset_defaults()
+    assert [json.loads(line)["worker"] for line in stream.getvalue().splitlines()] == [2, 2]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
@@ -20,6 +22,7 @@ from nats_fluent.facts import (
     StreamFacts,
     Times,
     TopicFacts,
+    WorkerFacts,
 )
 from nats_fluent.observe import MOST_TOPICS, identities, topics
 
@@ -107,7 +110,8 @@ def test_the_content_type_says_which_text_it_is():
 
 
 def test_every_metric_is_there_with_its_meaning_and_its_type():
-    text = exposition.render(WHOLE)[0].decode()
+    several = msgspec.structs.replace(WHOLE, workers=[WorkerFacts(number=1, facts=WHOLE)])
+    text = exposition.render(several)[0].decode()
     for metric in metrics.CATALOGUE:
         assert f"# HELP nats_fluent_{metric.name} {metric.meaning}\n" in text
         assert f"# TYPE nats_fluent_{metric.name} {metric.kind}\n" in text
@@ -190,3 +194,25 @@ def test_what_is_as_long_as_the_bound_is_within(seconds, bound):
 
 def test_a_clock_that_was_set_back_takes_nothing_from_the_sum():
     assert histogram(-5.0, 2.0).total == 2.0
+
+
+def test_of_several_workers_each_says_whether_it_runs():
+    workers = [
+        WorkerFacts(number=1, restarts=3, facts=WHOLE),
+        WorkerFacts(number=2, away="it ended with signal 9"),
+    ]
+    found = samples(msgspec.structs.replace(WHOLE, workers=workers))
+    assert [found["nats_fluent_worker_up", ("worker", each)] for each in "12"] == [1, 0]
+    assert [found["nats_fluent_worker_restarts_total", ("worker", each)] for each in "12"] == [3, 0]
+    assert found["nats_fluent_ready", ("part", "workers")] == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux says this of a process")
+def test_memory_is_that_of_all_processes_and_the_start_is_of_the_first():
+    alone, ours = samples(WHOLE), WorkerFacts(number=1, pid=os.getpid(), facts=WHOLE)
+    gone = WorkerFacts(number=2, pid=2**22 + 1, away="it ended")  # beyond what Linux gives
+    two = samples(msgspec.structs.replace(WHOLE, workers=[ours, ours, gone]))
+    assert two["process_resident_memory_bytes",] > 2.5 * alone["process_resident_memory_bytes",]
+    assert two["process_cpu_seconds_total",] > 2.5 * alone["process_cpu_seconds_total",]
+    assert two["process_start_time_seconds",] == alone["process_start_time_seconds",]
+    assert two["process_max_fds",] == alone["process_max_fds",]

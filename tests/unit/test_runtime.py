@@ -12,7 +12,7 @@ import pytest
 from building import Time, bare, envelope, event, publication
 from judging import vectors
 
-from nats_fluent import runtime
+from nats_fluent import signals
 from nats_fluent.runtime import Summary, decode_payload, new_chunk_id, new_run_id
 from nats_fluent.sections import RecordSettings
 from nats_fluent.settings import Settings
@@ -55,7 +55,7 @@ async def test_the_first_signal_stops_and_the_second_does_what_it_always_did(num
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
     assert before[signal.SIGTERM] == signal.SIG_DFL
     stop = asyncio.Event()
-    with runtime.stopped_by_signals(stop):
+    with signals.stopped_by_signals(stop):
         assert not stop.is_set()
         signal.raise_signal(number)
         await asyncio.wait_for(stop.wait(), 10)
@@ -65,7 +65,7 @@ async def test_the_first_signal_stops_and_the_second_does_what_it_always_did(num
 
 async def test_without_a_signal_all_is_as_before():
     stop = asyncio.Event()
-    with pytest.raises(KeyError), runtime.stopped_by_signals(stop):
+    with pytest.raises(KeyError), signals.stopped_by_signals(stop):
         raise KeyError
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert not stop.is_set()

@@ -29,11 +29,11 @@ def test_the_catalogue_has_every_field_of_the_model():
     keys = [
         f"{section.name}.{field.name}"
         for section in msgspec.structs.fields(Settings)
-        if section.name != "topics"
+        if section.name not in ("topics", "workers")
         for field in msgspec.structs.fields(section.type)
     ]
     assert sorted(BY_KEY) == sorted(
-        [*keys, "topics", *(f"{key}_file" for key in keys if BY_KEY[key].kind.secret)]
+        [*keys, "topics", "workers", *(f"{key}_file" for key in keys if BY_KEY[key].kind.secret)]
     )
 
 
@@ -163,6 +163,16 @@ LARGER = "the first is larger than the second; make it smaller, or the second la
     ("flags", "keys", "problem"),
     [
         ({"nats_user": "joe"}, "nats.user nats.password", BOTH),
+        (
+            {"workers": "2"},
+            "workers fluent.url",
+            "lines of several processes would be mixed on stdout; give a log shipper, or one worker.",
+        ),
+        (
+            {"workers": "3", "batch_buffer_bytes": "2MB", "fluent_url": "unix:///a"},
+            "workers batch.max_bytes batch.buffer_bytes",
+            "the last is divided between the workers, and each must hold a chunk; make it larger.",
+        ),
         ({"nats_password": "x"}, "nats.user nats.password", BOTH),
         ({"fluent_password": "x"}, "fluent.user fluent.password", BOTH),
         ({"nats_cert_file": "FILE"}, "nats.cert_file nats.key_file", BOTH),

@@ -52,6 +52,10 @@
 {{- include "kafka-exporter.topics.env" . }}
 - name: NATS_FLUENT_FLUENT_URL
   value: forward://127.0.0.1:24224
+{{- if gt (int .Values.consumer.workers) 1 }}
+- name: NATS_FLUENT_WORKERS
+  value: {{ .Values.consumer.workers | quote }}
+{{- end }}
 {{- with include "kafka-exporter.spool" . }}
 - name: NATS_FLUENT_SPOOL_MODE
   value: {{ . | quote }}
