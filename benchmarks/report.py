@@ -103,7 +103,7 @@ def _account(result: dict[str, Any]) -> str:
 def _scale(result: dict[str, Any]) -> str:
     one = result["processes"]["1"]
     rows = ((n, f"{rate:,}", f"{rate / one:.2f}") for n, rate in result["processes"].items())
-    table = _table(("workers", "publications a second", "to one"), rows)
+    table = _table(("processes in one queue group", "publications a second", "to one"), rows)
     return f"{table}\n\nMedian of {result['rounds']}, on the same cores as the publisher and both servers."
 
 

@@ -233,6 +233,26 @@ async def test_two_members_share_one_durable(server: StreamServer) -> None:
         assert other.numbers
 
 
+async def test_a_member_waits_while_another_has_all_that_may_be_unacknowledged(server: StreamServer) -> None:
+    async with operating(server) as ops:
+        await ops.make()
+        async with pulling(server, max_ack_pending=7) as one:
+            await ops.publish("events.a", *payloads(100))
+            await one.wait_for(7)
+            async with pulling(server, max_ack_pending=7, before=deliver) as other:
+                await ops.until(lambda info: info["num_waiting"] >= 1, what="the other has asked")
+                assert not other.deliveries
+                one.before_receiving = deliver
+                for delivery in list(one.deliveries):
+                    deliver(delivery)
+                await ops.settled(100)
+                assert other.deliveries
+                assert sorted(one.numbers + other.numbers) == list(range(1, 101))
+        assert "JetStream ended a pull; looking at the consumer" not in [
+            line["event"] for line in [*one.logged, *other.logged]
+        ]
+
+
 async def test_when_one_member_goes_the_other_takes_all(server: StreamServer) -> None:
     async with operating(server) as ops:
         await ops.make()
