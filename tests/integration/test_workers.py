@@ -95,6 +95,15 @@ def test_two_share_the_messages_one_may_die_and_both_end_in_order(tmp_path, nats
         assert total(running, "process_resident_memory_bytes") > 80e6
 
         first, second = (each["pid"] for each in each_of(running))
+        os.kill(first, signal.SIGSTOP)
+        try:
+            (reason,) = running.why().values()
+            assert reason.startswith("worker 1: it has not answered for ")
+            assert total(running, "nats_fluent_worker_up", worker="1") == 0
+            assert total(running, "nats_fluent_publications_received_total") == 10_000
+        finally:
+            os.kill(first, signal.SIGCONT)
+        running.wait_up()
         os.kill(second, signal.SIGKILL)
         wait_until(lambda: nats.subscriptions() == SUBSCRIPTIONS, what="its subscriptions are gone")
         publish(nats, range(10_000, 11_000))
