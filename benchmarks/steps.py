@@ -16,7 +16,8 @@ from nats_fluent.delivery import Delivery, Outcome
 from nats_fluent.forward.codec import entry
 from nats_fluent.forward.connection import ForwardConnection
 from nats_fluent.pipeline import Pipeline
-from nats_fluent.record import FORWARD_LEVELS, Recorder, recorder_of
+from nats_fluent.record import FORWARD_LEVELS, Recorder
+from nats_fluent.recorders import recorder_of
 from nats_fluent.sections import BatchSettings, NatsSettings
 from nats_fluent.source import acks
 from nats_fluent.source.core import CoreSource

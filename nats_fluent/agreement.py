@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from nats_fluent.topics import PUBLICATION, SAYS_ITSELF
+
 if TYPE_CHECKING:
     from nats_fluent.layering import Layers
 
@@ -86,6 +88,14 @@ def check(layers: Layers) -> None:
         "redact.key",
         wrong=lambda key: key is not None and len(key.get()) < HASH_KEY,
         problem=f"it is shorter than {HASH_KEY} characters, so that it could be guessed; write a longer one",
+    )
+    layers.check(
+        "topics",
+        "record.format",
+        wrong=lambda topics, usual: (
+            usual == PUBLICATION and any(topic.places and not topic.format for topic in topics)
+        ),
+        problem=f"of time, key, identity, operation or namespace {SAYS_ITSELF}",
     )
     larger = "the first is larger than the second; make it smaller, or the second larger"
     for small, large in (("record.max_bytes", "batch.max_bytes"), ("batch.max_bytes", "batch.buffer_bytes")):

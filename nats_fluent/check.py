@@ -24,6 +24,7 @@ from nats_fluent.errors import NatsFluentError, SettingsError, SourceError
 from nats_fluent.forward.codec import forward
 from nats_fluent.forward.connection import Failed, ForwardConnection, State
 from nats_fluent.forward.handshake import Credentials
+from nats_fluent.recorders import recorder_of
 from nats_fluent.settings import CATALOGUE
 from nats_fluent.shares import spools
 from nats_fluent.sink import stream as network
@@ -136,6 +137,7 @@ def run(loaded: Loaded, *, timeout: float | None, show: bool = True) -> int:
     for warning in loaded.warnings:
         console.print(f"warning: {warning}", soft_wrap=True)
     verify_files(loaded.settings)
+    recorder_of(loaded.settings, "check", levels=None)
     if loaded.settings.spool.mode != "off":
         for each in spools(loaded.settings):
             console.print(f"spool   {describe_spool(each)}", soft_wrap=True)

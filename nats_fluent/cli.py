@@ -36,6 +36,15 @@ Config = Annotated[
         "--config", metavar="FILE", help=f"TOML file with settings (env {CONFIG}).", show_default=False
     ),
 ]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help="What the payloads are, whatever the settings say: as record.format.",
+        show_default=False,
+    ),
+]
 Command = Callable[..., None]
 
 
@@ -184,6 +193,7 @@ def decode(
             help="The messages' subject; by default what the publication itself names.", show_default=False
         ),
     ] = None,
+    form: Format = None,
     config: Config = None,
     **flags: str | None,
 ) -> None:
@@ -191,7 +201,10 @@ def decode(
     settings = _load(config, flags).settings
     import msgspec  # noqa: PLC0415 - as in run
 
+    from nats_fluent.recorders import in_format  # noqa: PLC0415 - as in run
     from nats_fluent.runtime import decode_payload  # noqa: PLC0415 - as in run
+
+    settings = in_format(settings, form)
 
     failed = 0
     for file in files:
@@ -225,12 +238,15 @@ def tail(
         typer.Option(min=1, help="End after so many; by default on Ctrl-C.", show_default=False),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="A line of JSON each, for a pipe.")] = False,
+    form: Format = None,
     **flags: str | None,
 ) -> None:
     """Show what is published now, decoded; takes nothing away from the consumers."""
     settings = _load(config, flags).settings
     from nats_fluent import tail as tailing  # noqa: PLC0415 - as in run
+    from nats_fluent.recorders import in_format  # noqa: PLC0415 - as in run
 
+    settings = in_format(settings, form)
     wanted = tailing.Wanted(tuple(identity or ()), tuple(operation or ()), tuple(namespace or ()))
     raise typer.Exit(tailing.run(settings, subjects or (), wanted=wanted, json=json, count=count))
 

@@ -39,6 +39,7 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
         stream: the JetStream stream that it comes from; empty for core NATS.
         sequence: its sequence number in the stream.
         deliveries: how many times it was delivered, this one included.
+        time_ns: when the stream took it, in nanoseconds since 1970; 0 for core NATS.
     """
 
     topic: str
@@ -50,6 +51,7 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
     stream: str = ""
     sequence: int = 0
     deliveries: int = 0
+    time_ns: int = 0
 
 
 class Chunk:

@@ -99,6 +99,10 @@ class Filters:
         """Whether a publication goes no further, by its content."""
         return topic in self._by_topic and self._reject(topic, _about(topic, content))
 
+    def reject_about(self, topic: str, identity: str, operation: str, namespace: str) -> bool:
+        """Whether a message that is about this goes no further."""
+        return topic in self._by_topic and self._reject(topic, (identity, operation, namespace))
+
     def _reject(self, topic: str, about: _About) -> bool:
         include, exclude = self._by_topic[topic]
         return (include is not None and not include.holds(*about)) or (

@@ -184,8 +184,8 @@ def fast_json(data: bytes) -> Any:  # noqa: ANN401 - any plain value
     return value
 
 
-def careful_json(data: bytes, stage: str) -> tuple[Any, int]:
-    """Read the first JSON value of a text as Go's codec does; what follows it is ignored.
+def careful_json(data: bytes, stage: str, *, whole: bool = False) -> tuple[Any, int]:
+    """Read the first JSON value of a text as Go's codec does; what follows it is ignored, or refused for the `whole`.
 
     Raw control characters in strings are taken. NaN, ``+1``, leading zeros and a byte order mark are not JSON and
     are refused; of these, Go's codec takes leading zeros, which no publisher of a Go library writes.
@@ -201,13 +201,15 @@ def careful_json(data: bytes, stage: str) -> tuple[Any, int]:
     text = data.decode("utf-8", "surrogateescape").lstrip(" \t\r\n")
     replaced = [0]
     try:
-        value, _ = _JSON.raw_decode(text)
+        value, end = _JSON.raw_decode(text)
     except RecursionError:
         raise Undecodable(stage, _TOO_DEEP) from None
     except json.JSONDecodeError as error:
         raise Undecodable(stage, f"not JSON: {error.msg} at character {error.pos} of {len(text)}") from None
     except ValueError as error:
         raise Undecodable(stage, f"not JSON: {error}") from None
+    if whole and text[end:].strip(" \t\r\n"):
+        raise Undecodable(stage, f"not JSON: more after the value, at character {end} of {len(text)}")
     if isinstance(value, str):
         return whole_text(value, replaced), replaced[0]
     _make_whole(value, replaced, stage)

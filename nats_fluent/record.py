@@ -13,15 +13,13 @@ from nats_fluent import plain, publication
 from nats_fluent.envelope import ACK_ASKED, asks_for_ack, careful_envelope, fast_envelope
 from nats_fluent.errors import Undecodable
 from nats_fluent.filters import NAMESPACE, OBJECT_IDENTITIES, OPERATION, Filters, first
-from nats_fluent.redact import Redaction
 
 if TYPE_CHECKING:
     from nats_fluent import sections
     from nats_fluent.delivery import Delivery
     from nats_fluent.envelope import Envelope
     from nats_fluent.publication import Content
-    from nats_fluent.redact import Redactor
-    from nats_fluent.settings import Settings
+    from nats_fluent.redact import Redaction, Redactor
 
 FORWARD_LEVELS = plain.FAST_DEPTH
 """How deep content may be on its way to a log shipper. Fluent Bit 5.1.1 reads 64 levels of msgpack, of which the
@@ -52,6 +50,8 @@ _MAP_OF = tuple(bytes([0x80 + fields]) for fields in range(16))
 """The first byte of a map of so many fields."""
 _HEADS = 1024
 """Heads that are kept."""
+_LONGEST_HEAD = 1024
+"""Characters of what such a head is about; publishers choose these, and could fill the memory with long ones."""
 _NS = 1_000_000_000
 _NOT_IN_TAG = re.compile(r"[^A-Za-z0-9_.:@$-]")
 _ROOM = 4_096
@@ -84,7 +84,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     filtered: bool = False
 
 
-class _Head(msgspec.Struct, frozen=True, gc=False):
+class Head(msgspec.Struct, frozen=True, gc=False):
     """What the records of one topic, subject, identity and operation begin with, and their tag."""
 
     tag: str
@@ -105,17 +105,6 @@ def undecodable_tag(template: str) -> str:
     """Return the tag of what cannot be decoded: what the template begins with, then ``undecodable``."""
     prefix, field, _ = template.partition("{")
     return f"{prefix}undecodable" if field else f"{template}.undecodable"
-
-
-def recorder_of(settings: Settings, run_id: str, *, levels: int | None, filtered: bool = True) -> Recorder:
-    """Make the recorder that the settings ask for; without the topics' filters when it is not `filtered`."""
-    return Recorder(
-        settings.record,
-        run_id,
-        levels=levels,
-        filters=Filters(settings.topics if filtered else ()),
-        redaction=Redaction(settings.redact, settings.topics) if settings.redact.action != "off" else None,
-    )
 
 
 class Recorder:
@@ -152,7 +141,7 @@ class Recorder:
         self._surely_large = settings.max_bytes * MOST_JSON
         self._prefix = f"{run_id}-"
         self._count = 0
-        self._heads: dict[tuple[str, str, str, str], _Head] = {}
+        self._heads: dict[tuple[str, str, str, str], Head] = {}
 
     def record(self, delivery: Delivery, now_ns: int) -> Record:
         """Decode a delivery and encode its record; one that cannot be decoded becomes a record of its bytes.
@@ -186,7 +175,7 @@ class Recorder:
                 if redact is not None and not content.packed:
                     redacted = redact(content, fast=True)
                 head, time_ns, fields = self._fields(delivery, content, now_ns)
-                packed = _pack(head, fields, content)
+                packed = pack(head, fields, content)
             except plain.NotFast:
                 envelope = careful_envelope(payload)
                 ack_asked = envelope.response_mode == ACK_ASKED
@@ -240,7 +229,7 @@ class Recorder:
         )
         return f"{size} bytes as JSON" if size > self._max_bytes else ""
 
-    def _fields(self, delivery: Delivery, content: Content, now_ns: int) -> tuple[_Head, int, dict[str, Any]]:
+    def _fields(self, delivery: Delivery, content: Content, now_ns: int) -> tuple[Head, int, dict[str, Any]]:
         """Return what the record begins with, its time, and its other fields but for the content."""
         topic, about = delivery.topic, content.about
         if content.event:
@@ -275,11 +264,11 @@ class Recorder:
             if self._redaction is not None:
                 self._redaction.headers(topic, headers)
         if delivery.stream:
-            fields |= _place(delivery)
+            fields |= place_in_stream(delivery)
         about_it = (topic, delivery.subject, identity, operation)
         return self._heads.get(about_it) or self._head(about_it), time_ns, fields
 
-    def _head(self, about: tuple[str, str, str, str]) -> _Head:
+    def _head(self, about: tuple[str, str, str, str]) -> Head:
         topic, subject, identity, operation = about
         fields = {"topic": topic, "subject": subject}
         if identity:
@@ -292,9 +281,11 @@ class Recorder:
             identity=tag_part(identity) or "unknown",
             operation=tag_part(operation) or "none",
         )
-        if len(self._heads) >= _HEADS:
-            self._heads.clear()
-        head = self._heads[about] = _Head(tag, fields, msgpack.packb(fields)[1:])
+        head = Head(tag, fields, msgpack.packb(fields)[1:])
+        if sum(map(len, about)) <= _LONGEST_HEAD:
+            if len(self._heads) >= _HEADS:
+                self._heads.clear()
+            self._heads[about] = head
         return head
 
     def _id(self, delivery: Delivery) -> str:
@@ -322,11 +313,11 @@ class Recorder:
         if len(seen) < len(payload):
             fields["truncated"] = True
         if delivery.stream:
-            fields |= _place(delivery)
+            fields |= place_in_stream(delivery)
         return Record(self._undecodable_tag, now_ns, msgpack.packb(fields), ack_asked, error)
 
 
-def _pack(head: _Head, fields: dict[str, Any], content: Content) -> bytes:
+def pack(head: Head, fields: dict[str, Any], content: Content) -> bytes:
     """Encode the record of a head, these fields and the content, which stands last."""
     if not content.packed:
         return plain.fast_pack({**head.fields, **fields, "content": content.value})
@@ -334,7 +325,8 @@ def _pack(head: _Head, fields: dict[str, Any], content: Content) -> bytes:
     return b"".join((_MAP_OF[count], head.packed, ormsgpack.packb(fields)[1:], _CONTENT, content.packed))
 
 
-def _place(delivery: Delivery) -> dict[str, Any]:
+def place_in_stream(delivery: Delivery) -> dict[str, Any]:
+    """Return the fields that say where in a stream a message is."""
     return {
         "stream": delivery.stream,
         "sequence": delivery.sequence,

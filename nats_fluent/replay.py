@@ -25,7 +25,8 @@ from nats_fluent.addresses import SUBJECTS
 from nats_fluent.errors import NatsFluentError, RunFailed, SettingsError
 from nats_fluent.options import quote
 from nats_fluent.pipeline import DELIVERY_BYTES, Pipeline
-from nats_fluent.record import FORWARD_LEVELS, recorder_of
+from nats_fluent.record import FORWARD_LEVELS
+from nats_fluent.recorders import recorder_of
 from nats_fluent.runtime import new_chunk_id, new_run_id
 from nats_fluent.signals import stopped_by_signals
 from nats_fluent.sink import open_sink

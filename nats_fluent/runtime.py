@@ -31,12 +31,13 @@ from nats_fluent.errors import NatsFluentError
 from nats_fluent.guard import Guard, Restartable, limits
 from nats_fluent.observe import Observer
 from nats_fluent.pipeline import Pipeline
-from nats_fluent.record import FORWARD_LEVELS, recorder_of
+from nats_fluent.record import FORWARD_LEVELS
+from nats_fluent.recorders import recorder_of
 from nats_fluent.signals import stopped_by_signals
 from nats_fluent.sink import open_sink
 from nats_fluent.source import open_source
 from nats_fluent.spooler import Spooler, reserved
-from nats_fluent.topics import topic_name
+from nats_fluent.topics import PUBLICATION, topic_name
 from nats_fluent.watchdog import Sign
 
 if TYPE_CHECKING:
@@ -371,7 +372,8 @@ def decode_payload(
         The record, or that there is none because of the topic's filters; and whether the payload could be decoded.
     """
     if subject is None:
-        subject = published_to(payload) or "unknown"
+        says = settings.record.format in (PUBLICATION, "auto")
+        subject = (says and published_to(payload)) or "unknown"
     topic = topic_name(settings.topics, subject) or bare_subject(subject)
     made = recorder_of(settings, new_run_id(), levels=None).record(
         Delivery(topic, subject, payload), time.time_ns()

@@ -218,6 +218,13 @@ class RecordSettings(msgspec.Struct, frozen=True, kw_only=True):
     tag: Annotated[
         str, Say(options.TAG, "Fluent tag, with the fields {topic}, {subject}, {identity} and {operation}.")
     ] = "aporeto.{topic}"
+    format: Annotated[
+        str,
+        Say(
+            topics.FORMAT,
+            "What payloads are, if a topic does not say: publication, json, msgpack, text, raw, cloudevents or auto.",
+        ),
+    ] = "publication"
     max_bytes: Annotated[
         int,
         Say(

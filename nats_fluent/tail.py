@@ -26,7 +26,7 @@ from nats_fluent import logs
 from nats_fluent.addresses import SUBJECTS, bare_subject, overlap
 from nats_fluent.delivery import Delivery
 from nats_fluent.errors import SettingsError
-from nats_fluent.record import recorder_of
+from nats_fluent.recorders import recorder_of
 from nats_fluent.signals import stopped_by_signals
 from nats_fluent.source.core import CoreSource
 from nats_fluent.topics import Topic, topic_name, within

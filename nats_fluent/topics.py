@@ -7,15 +7,26 @@ tables. What a topic has besides its subject is found by its name, so all subjec
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from nats_fluent.addresses import bare_subject, check_once, check_subject, items_of, overlap
 from nats_fluent.options import Kind, nearest, quote, text_of, word_of
+from nats_fluent.places import checked, keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+
+PLACES = ("time", "key", "identity", "operation", "namespace")
+"""What a topic may say the place of, each a key of its table."""
+
+PUBLICATION = "publication"
+"""The format of the Go libraries, which says by itself what a record needs."""
+
+_FORMAT = re.compile(r"[a-z][a-z0-9_-]*", re.ASCII)
 
 
 class Match(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -55,6 +66,12 @@ class Topic(msgspec.Struct, frozen=True, omit_defaults=True):
         include: what a publication must match; None for anything.
         exclude: what it must not match; None for nothing.
         redact: paths to redact beside those of the settings; none at all is nothing to redact, None what they say.
+        format: what its payloads are; empty for what the settings say of all.
+        time: where the time of a record comes from, and
+        key: its key, and
+        identity: what it is about, and
+        operation: what was done to it, and
+        namespace: where that is: each the text of a `places.Place`, or empty for what the format has.
     """
 
     subject: str
@@ -62,11 +79,22 @@ class Topic(msgspec.Struct, frozen=True, omit_defaults=True):
     include: Match | None = None
     exclude: Match | None = None
     redact: tuple[str, ...] | None = None
+    format: str = ""
+    time: str = ""
+    key: str = ""
+    identity: str = ""
+    operation: str = ""
+    namespace: str = ""
 
     @property
     def plain(self) -> bool:
         """Whether it has a subject and a name, and nothing else."""
         return self == Topic(self.subject, self.topic)
+
+    @property
+    def places(self) -> dict[str, str]:
+        """The text of each place that it names, by what is there."""
+        return {name: text for name in PLACES if (text := getattr(self, name))}
 
     def __str__(self) -> str:
         if not self.plain:
@@ -111,11 +139,7 @@ def _match(raw: object) -> Match:
 def _paths(raw: object) -> tuple[str, ...]:
     found = _texts(raw) if raw not in ("", []) else ()
     for path in found:
-        keys = path.split(".")
-        if "" in keys:
-            raise ValueError(
-                f"{quote(path)} has an empty key; write a path as in entity.metadata or **.password"
-            )
+        keys = keys_of(path, "entity.metadata or **.password")
         if "," in path:
             raise ValueError(f"{quote(path)} has a comma, which no path may have")
         if keys[-1] == "**" or "**.**" in path:
@@ -135,12 +159,21 @@ def _headers(raw: object) -> tuple[str, ...]:
     return tuple(word_of(name) for name in _texts(raw)) if raw not in ("", []) else ()
 
 
+def _format(raw: object) -> str:
+    text = word_of(raw)
+    if not _FORMAT.fullmatch(text):
+        raise ValueError(f"{quote(raw)} is not the name of a format; write it as in json")
+    return text
+
+
 TOPIC_KEYS = {
     "subject": Key(word_of, ""),
     "topic": Key(word_of, ""),
     "include": Key(_match),
     "exclude": Key(_match),
     "redact": Key(_redact),
+    "format": Key(_format, ""),
+    **dict.fromkeys(PLACES, Key(checked, "")),
 }
 """The keys of a topic as a table; each is an attribute of `Topic`."""
 
@@ -177,7 +210,13 @@ def topic_of(raw: object) -> Topic:
     found["topic"] = found["topic"] or bare_subject(subject)
     if not found["topic"]:
         raise ValueError(f"{quote(raw)} has only wildcards, so its topic needs a name; write {subject}=name")
-    return Topic(**found)
+    topic = Topic(**found)
+    if topic.format == PUBLICATION and topic.places:
+        raise ValueError(f"{next(iter(topic.places))}: {SAYS_ITSELF}")
+    return topic
+
+
+SAYS_ITSELF = "a publication says this by itself; leave it out, or give another format"
 
 
 def topic_name(topics: Iterable[Topic], subject: str) -> str:
@@ -212,4 +251,5 @@ def _show(topics: tuple[Topic, ...]) -> str:
 
 PATHS = Kind("PATH,...", _paths, ",".join)
 HEADERS = Kind("NAME,...", _headers, ",".join)
+FORMAT = Kind("FORMAT", _format)
 TOPICS = Kind("SUBJECT[=TOPIC],...", _topics, _show)

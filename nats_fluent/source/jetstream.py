@@ -321,6 +321,7 @@ class JetStreamSource(Source):
                             at.stream,
                             at.sequence,
                             at.deliveries,
+                            at.time_ns,
                         )
                     )
                 elif self._unsettled.was_delivered(key):

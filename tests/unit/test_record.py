@@ -313,3 +313,14 @@ def test_a_record_from_a_stream_says_where_it_stands_and_keeps_its_id(payload):
         fields.append(msgpack.unpackb(maker.record(Delivery("t", "t.s", payload, **place), NOW).packed))
         assert {name: fields[-1][name] for name in place} == place
     assert [one["id"] for one in fields] == ["EVENTS-7", "EVENTS-7"]
+
+
+def test_what_records_begin_with_is_kept_within_bounds():
+    maker = recorder(tag="{identity}")
+    for number in range(3000):
+        made = maker.record(Delivery("t", "t", publication(ENFORCER, identity=str(number))), NOW)
+        assert (made.identity, made.tag) == (str(number), str(number))
+    assert 0 < len(maker._heads) <= 1024
+    made = maker.record(Delivery("t", "t", publication(ENFORCER, identity="x" * 2000)), NOW)
+    assert made.identity == "x" * 2000
+    assert all(len(identity) < 2000 for _, _, identity, _ in maker._heads)

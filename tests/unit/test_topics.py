@@ -76,8 +76,11 @@ def test_topics(raw, topics):
         ([7], "7 is not text; put it in quotes"),
         ([{"subject": 7}], "subject: 7 is not text; put it in quotes"),
         (
-            [{"subject": "a", "name": "b"}],
-            "'name' is not a key of a topic; write subject, topic, include, exclude and redact",
+            [{"subject": "a", "x": "b"}],
+            (
+                "'x' is not a key of a topic; write subject, topic, include, exclude, redact, format, "
+                "time, key, identity, operation and namespace"
+            ),
         ),
         ([{"subject": "a", "includes": {}}], "'includes' is not a key of a topic; did you mean include?"),
         (
@@ -103,6 +106,27 @@ def test_topics(raw, topics):
         (
             [{"subject": "a", "exclude": {"identity": 7}}],
             "exclude: identity: 7 is not a list; write one or more, with commas between",
+        ),
+        (
+            [{"subject": "a", "format": "JSON"}],
+            "format: 'JSON' is not the name of a format; write it as in json",
+        ),
+        (
+            [{"subject": "a", "format": "publication", "key": "id"}],
+            "key: a publication says this by itself; leave it out, or give another format",
+        ),
+        ([{"subject": "a", "time": "a..b"}], "time: 'a..b' has an empty key; write a path as in order.id"),
+        (
+            [{"subject": "a", "time": "a.*"}],
+            "time: 'a.*' has a wildcard; a place is one value, as in order.id",
+        ),
+        (
+            [{"subject": "a", "key": "subject:0"}],
+            "key: 'subject:0' is not a place; write it as in header:X-Time or subject:2",
+        ),
+        (
+            [{"subject": "a", "key": "header:"}],
+            "key: 'header:' is not a place; write it as in header:X-Time or subject:2",
         ),
         ("[7", "'[7' is not an array of JSON; Expecting ',' delimiter: line 1 column 3 (char 2)"),
         (
