@@ -55,15 +55,16 @@ class Histogram:
 class Account:
     """Counts of one run; each publication that came is in exactly one of the others.
 
-    received + recovered = delivered + filtered + dropped + lost + returned + held, where undecodable and oversized are
-    among the delivered or the held, and spooled among the held.
+    received + recovered + extra = delivered + filtered + dropped + lost + returned + held, where undecodable and
+    oversized are among the delivered or the held, and spooled among the held.
 
     Attributes:
         received: publications by topic, as handed over by the source.
         recovered: records that an earlier process left in the spool.
         delivered: records that the log shipper acknowledged.
         delivered_undecodable: those of them that hold bytes instead of content.
-        filtered: publications that become no record, as the filters of their topic want none.
+        extra: records beyond the first of publications of which a handler made several.
+        filtered: publications that become no record, as the filters of their topic, or a handler, want none.
         dropped: publications that found the memory budget full, and are lost.
         lost: records that were on disk, and could not be read there.
         returned: publications that the source will bring again: they found it full, or it was closed before they were
@@ -75,12 +76,14 @@ class Account:
         dropped_by_topic: the dropped, by topic.
         filtered_by_topic: the filtered, by topic.
         undecodable_by_topic: the undecodable, by topic.
+        transform_errors: publications whose handler failed, by identity. One goes to `transform_failed`.
         kinds: the decoded, by what they are about. A kind that is not there yet goes to `new_kind`.
     """
 
     def __init__(self) -> None:
         self.received: defaultdict[str, int] = defaultdict(int)
         self.recovered = 0
+        self.extra = 0
         self.delivered = 0
         self.delivered_undecodable = 0
         self.filtered = 0
@@ -94,6 +97,7 @@ class Account:
         self.dropped_by_topic: defaultdict[str, int] = defaultdict(int)
         self.filtered_by_topic: defaultdict[str, int] = defaultdict(int)
         self.undecodable_by_topic: defaultdict[str, int] = defaultdict(int)
+        self.transform_errors: dict[str, int] = {}
         self.kinds: dict[Kind, int] = {}
 
     def new_kind(self, kind: Kind) -> None:
@@ -103,10 +107,17 @@ class Account:
             kind = topic, OTHER, OTHER
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
 
+    def transform_failed(self, identity: str) -> None:
+        """Count a publication whose handler failed, by its identity, or as one of the others."""
+        errors = self.transform_errors
+        if identity not in errors and (len(errors) >= MOST_KINDS or len(identity) > MOST_NAME):
+            identity = OTHER
+        errors[identity] = errors.get(identity, 0) + 1
+
     @property
     def held(self) -> int:
         """Records that are neither delivered nor given up, and publications that wait to become one."""
-        came = sum(self.received.values()) + self.recovered
+        came = sum(self.received.values()) + self.recovered + self.extra
         return came - self.delivered - self.filtered - self.dropped - self.lost - self.returned
 
     @property

@@ -7,7 +7,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from nats_fluent.options import Kind, quote, word_of
+from nats_fluent.options import Kind, quote, text_of, word_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -196,3 +196,16 @@ SERVERS = Kind("URL,...", _servers, _show_list)
 FLUENT_URLS = Kind("URL,...", _fluent_urls, _show_list)
 LISTEN = Kind("HOST:PORT", _listen)
 SUBJECTS = Kind("SUBJECT,...", _subjects, _show_list)
+
+
+def _transforms(raw: object) -> tuple[str, ...]:
+    if not raw:
+        return ()
+    found = tuple(text_of(item) for item in items_of(raw))
+    if "" in found:
+        raise ValueError(f"{quote(raw)} has an empty name; leave it out")
+    check_once(found)
+    return found
+
+
+TRANSFORMS = Kind("FILE.py,...", _transforms, ",".join)

@@ -24,6 +24,7 @@ from nats_fluent.errors import NatsFluentError, SettingsError, SourceError
 from nats_fluent.forward.codec import forward
 from nats_fluent.forward.connection import Failed, ForwardConnection, State
 from nats_fluent.forward.handshake import Credentials
+from nats_fluent.loader import load
 from nats_fluent.recorders import recorder_of
 from nats_fluent.settings import CATALOGUE
 from nats_fluent.shares import spools
@@ -127,7 +128,7 @@ def run(loaded: Loaded, *, timeout: float | None, show: bool = True) -> int:
         The exit code: 0, or 1 when a server cannot be used.
 
     Raises:
-        SettingsError: a file cannot be used.
+        SettingsError: a file cannot be used, one with handlers among them.
     """
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
@@ -138,6 +139,8 @@ def run(loaded: Loaded, *, timeout: float | None, show: bool = True) -> int:
         console.print(f"warning: {warning}", soft_wrap=True)
     verify_files(loaded.settings)
     recorder_of(loaded.settings, "check", levels=None)
+    if loaded.settings.transforms:
+        console.print(f"transforms   {load(loaded.settings.transforms)}", soft_wrap=True)
     if loaded.settings.spool.mode != "off":
         for each in spools(loaded.settings):
             console.print(f"spool   {describe_spool(each)}", soft_wrap=True)

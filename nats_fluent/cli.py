@@ -180,7 +180,7 @@ def check(
 
 
 @app.command()
-@settings_flags("topics", "record", "redact")
+@settings_flags("topics", "transforms", "record", "redact")
 def decode(
     files: Annotated[
         list[typer.FileBinaryRead],
@@ -208,8 +208,9 @@ def decode(
 
     failed = 0
     for file in files:
-        record, decodable = decode_payload(file.read(), subject=subject, settings=settings)
-        typer.echo(msgspec.json.encode(record))
+        records, decodable = decode_payload(file.read(), subject=subject, settings=settings)
+        for record in records:
+            typer.echo(msgspec.json.encode(record))
         failed += not decodable
     raise typer.Exit(1 if failed else 0)
 
@@ -252,7 +253,9 @@ def tail(
 
 
 @app.command()
-@settings_flags("nats", "topics", "jetstream", "fluent", "batch", "record", "redact", "shutdown")
+@settings_flags(
+    "nats", "topics", "transforms", "jetstream", "fluent", "batch", "record", "redact", "shutdown"
+)
 def replay(
     *,
     config: Config = None,

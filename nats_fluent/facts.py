@@ -177,6 +177,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         topics: by name.
         identities: publications that were decoded, by (topic, identity, operation), most frequent first.
         decoded: publications that were decoded.
+        extra: records beyond the first of publications of which a handler made several.
+        transform_errors: publications whose handler failed, by identity.
         returned: publications that were given back to their stream, as memory was full.
         replaced_bytes: bytes that were not UTF-8.
         dropped_subjects: the subjects of which most was dropped.
@@ -198,6 +200,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     topics: dict[str, TopicFacts] = {}
     identities: list[IdentityFacts] = []
     decoded: int = 0
+    extra: int = 0
+    transform_errors: dict[str, int] = {}
     returned: int = 0
     replaced_bytes: int = 0
     dropped_subjects: dict[str, int] = {}

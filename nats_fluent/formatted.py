@@ -117,7 +117,7 @@ class FormatRecorder(Recorder):
         except Undecodable as error:
             omit = self._redaction is not None and self._redaction.omits(delivery.topic)
             return self._undecodable(delivery, str(error), now_ns, ack_asked=False, shown=0 if omit else None)
-        if len(made.packed) > self._surely_small and (size := self._oversize(made.packed)):
+        if len(made.packed) > self._surely_small and (size := self.oversize(made.packed)):
             reason = f"the record takes {size}, over the limit of {self._max_bytes} (record.max_bytes)"
             shown = 0 if redacted else HEAD_BYTES
             return self._undecodable(delivery, reason, now_ns, ack_asked=False, shown=shown)

@@ -23,7 +23,7 @@ MOST_SUBJECTS = 20
 """Subjects of which it is said how much of them was dropped."""
 
 _ADDED = {
-    "": ("decoded", "returned", "replaced_bytes"),
+    "": ("decoded", "extra", "returned", "replaced_bytes"),
     "nats": ("reconnects", "cut_off", "answers", "answers_failed"),
     "stream": ("redelivered",),
     "shipper": (
@@ -68,6 +68,7 @@ def merged(now: Sequence[Facts], gone: Iterable[Facts] = ()) -> Facts:
         else "running",
         topics=_topics(all_of),
         identities=_identities(all_of),
+        transform_errors=_transform_errors(all_of),
         dropped_subjects=_most_dropped(all_of),
         nats=_nats([each.nats for each in now], [each.nats for each in all_of]),
         stream=_stream([each.stream for each in all_of if each.stream is not None]),
@@ -88,6 +89,7 @@ def counted(facts: Facts) -> Facts:
         uptime=facts.uptime,
         topics=facts.topics,
         identities=facts.identities,
+        transform_errors=facts.transform_errors,
         dropped_subjects=facts.dropped_subjects,
         nats=NatsFacts(**_kept("nats", facts.nats)),
         stream=stream
@@ -101,6 +103,14 @@ def counted(facts: Facts) -> Facts:
         spool=spool and type(spool)(mode=spool.mode, **_kept("spool", spool)),
         **kept,
     )
+
+
+def _transform_errors(each: Iterable[Facts]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for facts in each:
+        for identity, count in facts.transform_errors.items():
+            found[identity] = found.get(identity, 0) + count
+    return found
 
 
 def _kept(part: str, facts: msgspec.Struct) -> dict[str, Any]:

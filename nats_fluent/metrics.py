@@ -139,7 +139,7 @@ CATALOGUE = (
     Metric(
         "publications_filtered_total",
         "counter",
-        "Publications that became no record, because the topic's include and exclude want none.",
+        "Publications that became no record, because the topic's include and exclude, or a handler, want none.",
         ("topic",),
         _topics("filtered"),
     ),
@@ -156,6 +156,20 @@ CATALOGUE = (
         "Publications that their stream has again, and will bring again, because memory had no room.",
         (),
         _one(lambda facts: facts.returned),
+    ),
+    Metric(
+        "transform_extra_records_total",
+        "counter",
+        "Records beyond the first of publications of which a handler made several.",
+        (),
+        _one(lambda facts: facts.extra),
+    ),
+    Metric(
+        "transform_errors_total",
+        "counter",
+        "Publications whose handler failed, and which went out as they are; beyond the first 100 identities, as other.",
+        ("identity",),
+        lambda facts: [((identity,), count) for identity, count in facts.transform_errors.items()],
     ),
     Metric(
         "replaced_bytes_total",

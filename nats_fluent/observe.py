@@ -98,6 +98,8 @@ class Observer:
             topics=topics(account, expected),
             identities=identities(account, expected),
             decoded=worked - account.undecodable - account.filtered,
+            extra=account.extra,
+            transform_errors=dict(account.transform_errors),
             returned=account.returned,
             replaced_bytes=account.replaced_bytes,
             dropped_subjects=dict(most),

@@ -21,8 +21,8 @@ from nats_fluent.forward.codec import entry, first_second
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from nats_fluent.delivery import Delivery
-    from nats_fluent.record import Recorder
+    from nats_fluent.delivery import Delivery, Settle
+    from nats_fluent.record import Maker, Record, Transformed
     from nats_fluent.sections import BatchSettings
 
 DELIVERY_BYTES = 256
@@ -33,6 +33,34 @@ SLICE = 256
 """Deliveries that are worked on before the loop goes round: about 2.5 ms, while one read of the socket brings up to
 256 KiB. So reading goes first when both have work, which it must: what a slow reader leaves in the server is kept up to
 64 MB (nats-server's `max_pending`), and then the server closes the connection and all of it is lost."""
+
+
+class _Together:
+    """Settles a delivery when all of its records are settled, in whatever chunks they are.
+
+    Args:
+        settle: the delivery's.
+        records: how many there are.
+        unsettled: where it stands until then.
+    """
+
+    __slots__ = ("_outcome", "_settle", "_unsettled", "left")
+
+    def __init__(self, settle: Settle, records: int, unsettled: set[_Together]) -> None:
+        self.left = records
+        self._settle = settle
+        self._outcome = Outcome.DELIVERED
+        self._unsettled = unsettled
+        unsettled.add(self)
+
+    def __call__(self, outcome: Outcome) -> None:
+        """Take what became of one record; that of all is the least of them."""
+        self.left -= 1
+        if outcome is Outcome.RETRY or self._outcome is Outcome.DELIVERED:
+            self._outcome = outcome
+        if not self.left:
+            self._unsettled.discard(self)
+            self._settle(self._outcome)
 
 
 class Pipeline:
@@ -46,22 +74,26 @@ class Pipeline:
         answer_late: whether a publisher that asks is answered when its record is delivered or on disk, instead of when
             it is received.
         reserve: bytes of the budget that are kept for chunks that are `loaded`.
+        failed: told of each handler that failed.
     """
 
     def __init__(
         self,
         batch: BatchSettings,
-        recorder: Recorder,
+        recorder: Maker,
         *,
         new_chunk_id: Callable[[], str],
         dropped: Callable[[str], None],
         answer_late: bool = False,
         reserve: int = 0,
+        failed: Callable[[Transformed], None] = lambda _: None,
     ) -> None:
         self._budget = batch.buffer_bytes - reserve
         self._recorder = recorder
         self._batcher = Batcher(batch, new_chunk_id)
         self._dropped = dropped
+        self._failed = failed
+        self._together: set[_Together] = set()
         self._answer_late = answer_late
         self._answers: list[str] = []
         self._inbox: deque[Delivery] = deque()
@@ -248,9 +280,38 @@ class Pipeline:
                     settle = partial(self._answer, delivery)
                 else:
                     self._answers.append(delivery.reply)
-            add(made.tag, encoded, now, settle, made.error != "")
+            if made.transformed is None:
+                add(made.tag, encoded, now, settle, made.error != "")
+            else:
+                grown += self._add_all(made, made.transformed, encoded, now, settle)
         self.held_bytes += grown
         self._batcher.expire(now)
+
+    def _add_all(
+        self, made: Record, transformed: Transformed, encoded: bytes, now: float, settle: Settle | None
+    ) -> int:
+        """Put the records of one publication into chunks; return the bytes of all but the first."""
+        account, more = self.account, transformed.more
+        if transformed.error:
+            account.transform_failed(made.identity)
+            self._failed(transformed)
+        account.extra += len(more)
+        if settle is not None and more:
+            settle = _Together(settle, 1 + len(more), self._together)
+        self._batcher.add(made.tag, encoded, now, settle)
+        grown = 0
+        for each in more:
+            encoded = entry(each.time_ns, each.packed)
+            grown += len(encoded)
+            self._batcher.add(each.tag, encoded, now, settle)
+        return grown
+
+    def returned(self, publications: int) -> None:
+        """Account for publications that the source has given back, and with them for what was made of them."""
+        self.account.returned += publications
+        # One of the records stands for its publication, which is among the returned.
+        self.account.extra -= sum(each.left - 1 for each in self._together)
+        self._together.clear()
 
     def _filtered(self, delivery: Delivery, *, ack_asked: bool) -> None:
         """Account for a publication that becomes no record, and tell who waits for it that it is done with."""

@@ -15,7 +15,7 @@ has an answer for what is common only. Where it has one, the careful reader has 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -137,7 +137,7 @@ def fast_content(envelope: Envelope) -> Content:
         return _content(plain.fast_json(data), 0)
     if not data.startswith(EVENT_HEAD):
         value = plain.fast_msgpack(data)
-        if isinstance(value, dict) and _is_event(value):
+        if isinstance(value, dict) and is_event(value):
             raise plain.NotFast
         return _content(value, 0)
     try:
@@ -204,7 +204,7 @@ def _msgpack_content(data: bytes) -> Content:
     value = walker.value()
     if not isinstance(value, dict):
         raise Undecodable("content", f"{_named(value)} where an event or an object is expected")
-    if not _is_event(value):
+    if not is_event(value):
         return _content(value, walker.replaced)
     walker = Walker(data, "content")
     event: dict[str, Any] = {}
@@ -252,7 +252,7 @@ def _entity(entity: bytes, encoding: str) -> tuple[Any, int]:
     return plain.careful_json(entity, "entity")
 
 
-def _is_event(value: dict[str, Any]) -> bool:
+def is_event(value: Mapping[str, Any]) -> bool:
     """Whether a map is an event: it has an entity, which no object of the platform has, and one other mark."""
     return "entity" in value and ("identity" in value or "type" in value)
 
@@ -261,7 +261,7 @@ def _content(value: Any, replaced: int) -> Content:  # noqa: ANN401 - any plain 
     """Make the content of a value that needs no more decoding."""
     if not isinstance(value, dict):
         raise Undecodable("content", f"{_named(value)} where an event or an object is expected")
-    if not _is_event(value):
+    if not is_event(value):
         return Content(
             value,
             value,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgpack
 import msgspec
@@ -58,6 +58,20 @@ _ROOM = 4_096
 """Bytes of an undecodable record besides its payload and subject, and more than enough."""
 
 
+class Transformed(msgspec.Struct, frozen=True, gc=False):
+    """What became of a publication besides its first record.
+
+    Attributes:
+        more: further records of it, in their order.
+        handler: which handler failed; empty where none did.
+        error: why.
+    """
+
+    more: tuple[Record, ...] = ()
+    handler: str = ""
+    error: str = ""
+
+
 class Record(msgspec.Struct, frozen=True, gc=False):
     """One record, ready for a chunk.
 
@@ -70,7 +84,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         replaced: bytes that were not UTF-8 and are U+FFFD in it.
         identity: what the publication is about, and
         operation: what was done to it; empty where it does not say.
-        filtered: whether there is no record, as the topic's filters want none.
+        filtered: whether there is no record, as the topic's filters, or a handler, want none.
+        transformed: what else a handler made of the publication, or how it failed.
     """
 
     tag: str
@@ -82,6 +97,14 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     identity: str = ""
     operation: str = ""
     filtered: bool = False
+    transformed: Transformed | None = None
+
+
+class Maker(Protocol):
+    """What makes records."""
+
+    def record(self, delivery: Delivery, now_ns: int) -> Record:
+        """Make the record of a delivery; arguments as of `Recorder.record`."""
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -194,7 +217,7 @@ class Recorder:
             return self._undecodable(
                 delivery, str(error), now_ns, ack_asked=ack_asked, shown=0 if omit else None
             )
-        if len(packed) > self._surely_small and (size := self._oversize(packed)):
+        if len(packed) > self._surely_small and (size := self.oversize(packed)):
             reason = f"the record takes {size}, over the limit of {self._max_bytes} (record.max_bytes)"
             shown = 0 if redacted else HEAD_BYTES
             return self._undecodable(delivery, reason, now_ns, ack_asked=ack_asked, shown=shown)
@@ -219,7 +242,7 @@ class Recorder:
         )
         return spliced or publication.fast_content(envelope)
 
-    def _oversize(self, packed: bytes) -> str:
+    def oversize(self, packed: bytes) -> str:
         """Return how large the record is, when that is over the limit, as msgpack or as the JSON of the outputs."""
         if len(packed) > self._max_bytes:
             return f"{len(packed)} bytes"

@@ -23,6 +23,8 @@ from rich.text import Text
 from nats_fluent import logs, plain
 from nats_fluent.addresses import SUBJECTS
 from nats_fluent.errors import NatsFluentError, RunFailed, SettingsError
+from nats_fluent.failing import Failing
+from nats_fluent.loader import with_transforms
 from nats_fluent.options import quote
 from nats_fluent.pipeline import DELIVERY_BYTES, Pipeline
 from nats_fluent.record import FORWARD_LEVELS
@@ -227,11 +229,14 @@ class _Replay:
         self._queued_bytes = 0
         self._wake = asyncio.Event()
         self._to_stdout = settings.fluent.url[0].scheme == "stdout"
+        levels = None if self._to_stdout else FORWARD_LEVELS
+        self._failing = Failing(structlog.get_logger())
         self._pipeline = Pipeline(
             settings.batch,
-            recorder_of(settings, new_run_id(), levels=None if self._to_stdout else FORWARD_LEVELS),
+            with_transforms(recorder_of(settings, new_run_id(), levels=levels), settings, levels=levels),
             new_chunk_id=new_chunk_id,
             dropped=lambda _: None,  # what is in a stream is given back, never dropped
+            failed=self._failing.failed,
         )
         self._sink = open_sink(settings.fluent, self._pipeline.settled)
         self._source = ReplaySource(

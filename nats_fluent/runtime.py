@@ -28,7 +28,9 @@ from nats_fluent.delivery import Delivery
 from nats_fluent.drops import Drops
 from nats_fluent.envelope import published_to
 from nats_fluent.errors import NatsFluentError
+from nats_fluent.failing import Failing
 from nats_fluent.guard import Guard, Restartable, limits
+from nats_fluent.loader import with_transforms
 from nats_fluent.observe import Observer
 from nats_fluent.pipeline import Pipeline
 from nats_fluent.record import FORWARD_LEVELS
@@ -66,7 +68,7 @@ class Summary(NamedTuple):
         received: publications by topic.
         delivered: records that the log shipper acknowledged.
         undecodable: those of them that hold bytes instead of content.
-        filtered: publications that became no record, as the filters of their topic want none.
+        filtered: publications that became no record, as the filters of their topic, or a handler, want none.
         dropped: publications by subject that were lost because the memory budget was full.
         left: records that were not acknowledged when the time to stop was up, and are not on disk.
         failure: why the run ended on its own; empty when it was told to stop.
@@ -74,6 +76,7 @@ class Summary(NamedTuple):
         spooled: records that are in the spool, for the next process.
         lost: records that were in the spool, and could not be read there.
         returned: publications that the stream has again, because there was no room for them or no time.
+        extra: records beyond the first of publications of which a handler made several.
     """
 
     received: dict[str, int]
@@ -87,6 +90,7 @@ class Summary(NamedTuple):
     lost: int = 0
     returned: int = 0
     filtered: int = 0
+    extra: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -116,7 +120,7 @@ class Service:
         facts: looks at all of it.
 
     Raises:
-        SettingsError: a file that the settings name cannot be used.
+        SettingsError: a file that the settings name cannot be used, a file with handlers among them.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -124,17 +128,16 @@ class Service:
         self._listen = settings.http.listen
         self._log = structlog.get_logger()
         self._drops = Drops(self._log)
+        self._failing = Failing(self._log)
+        levels = None if settings.fluent.url[0].scheme == "stdout" else FORWARD_LEVELS
         self._pipeline = Pipeline(
             settings.batch,
-            recorder_of(
-                settings,
-                new_run_id(),
-                levels=None if settings.fluent.url[0].scheme == "stdout" else FORWARD_LEVELS,
-            ),
+            with_transforms(recorder_of(settings, new_run_id(), levels=levels), settings, levels=levels),
             new_chunk_id=new_chunk_id,
             dropped=self._drops.add,
             answer_late=settings.nats.ack == "delivered" or settings.spool.mode == "always",
             reserve=reserved(settings),
+            failed=self._failing.failed,
         )
         self._spooler = (
             Spooler(settings, self._pipeline, submit=self._send, log=self._log)
@@ -218,7 +221,7 @@ class Service:
         finally:
             await _cancel(tasks.values())
             await self._source.close()
-            self.account.returned += self._source.returned
+            self._pipeline.returned(self._source.returned)
             if self._spooler is not None:
                 self._spooler.close()
             self._drops.close()
@@ -230,6 +233,7 @@ class Service:
             delivered=summary.delivered,
             undecodable=summary.undecodable,
             filtered=summary.filtered,
+            extra=summary.extra,
             dropped=sum(summary.dropped.values()),
             left=summary.left,
             recovered=summary.recovered,
@@ -304,6 +308,7 @@ class Service:
     def _signs(self) -> dict[str, Sign]:
         """Return what the watchdog looks at, which is the time for others to look, too."""
         self._observer.look()
+        self._failing.look()
         account, source, sink = self.account, self._source, self._sink.stats
         waiting = self._pipeline.waiting
         worked = sum(account.received.values()) - account.dropped - account.returned - waiting
@@ -332,6 +337,7 @@ class Service:
             lost=self.account.lost,
             returned=self.account.returned,
             filtered=self.account.filtered,
+            extra=self.account.extra,
         )
 
 
@@ -360,8 +366,8 @@ def new_chunk_id() -> str:
 
 def decode_payload(
     payload: bytes, *, subject: str | None, settings: Settings
-) -> tuple[dict[str, object], bool]:
-    """Make the record of one payload, as `Service` would for stdout.
+) -> tuple[list[dict[str, object]], bool]:
+    """Make the records of one payload, as `Service` would for stdout.
 
     Args:
         payload: what was published.
@@ -369,15 +375,19 @@ def decode_payload(
         settings: the topics, and the form of the record.
 
     Returns:
-        The record, or that there is none because of the topic's filters; and whether the payload could be decoded.
+        The record, or those that a handler makes, or that there is none because of the topic's filters or a handler;
+        and whether the payload could be decoded.
+
+    Raises:
+        SettingsError: a file with handlers cannot be used.
     """
     if subject is None:
         says = settings.record.format in (PUBLICATION, "auto")
         subject = (says and published_to(payload)) or "unknown"
     topic = topic_name(settings.topics, subject) or bare_subject(subject)
-    made = recorder_of(settings, new_run_id(), levels=None).record(
-        Delivery(topic, subject, payload), time.time_ns()
-    )
+    recorder = with_transforms(recorder_of(settings, new_run_id(), levels=None), settings, levels=None)
+    made = recorder.record(Delivery(topic, subject, payload), time.time_ns())
     if made.filtered:
-        return {"topic": topic, "subject": subject, "filtered": True}, True
-    return msgpack.unpackb(made.packed), not made.error
+        return [{"topic": topic, "subject": subject, "filtered": True}], True
+    more = made.transformed.more if made.transformed is not None else ()
+    return [msgpack.unpackb(each.packed) for each in (made, *more)], not made.error

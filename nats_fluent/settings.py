@@ -14,7 +14,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from nats_fluent import addresses, agreement
-from nats_fluent.addresses import overlap
+from nats_fluent.addresses import TRANSFORMS, overlap
 from nats_fluent.errors import SettingsError
 from nats_fluent.layering import Layers, build, catalogue
 from nats_fluent.options import PREFIX, Say, nearest, whole
@@ -77,6 +77,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "Processes that share the work, of one queue group; memory and spool are divided between them.",
         ),
     ] = 1
+    transforms: Annotated[
+        tuple[str, ...],
+        Say(TRANSFORMS, "Files of Python (.py), or installed entry points, whose handlers make the records."),
+    ] = ()
     jetstream: JetStreamSettings = JetStreamSettings()
     fluent: FluentSettings = FluentSettings()
     batch: BatchSettings = BatchSettings()

@@ -174,7 +174,7 @@ def test_decode_shows_a_record_a_line(invoke, monkeypatch, tmp_path):
 
     def decode_payload(payload, *, subject, settings):
         calls.append((payload, subject, settings.record.max_bytes))
-        return {"size": len(payload), "name": "é"}, payload != b"bad"
+        return [{"size": len(payload), "name": "é"}], payload != b"bad"
 
     monkeypatch.setattr(runtime, "decode_payload", decode_payload)
     file = tmp_path / "payload"

@@ -41,6 +41,8 @@ def facts(n, **changes):
             "topics": {"t": TopicFacts(received=n, bytes=10 * n, undecodable=1, filtered=2, dropped=3)},
             "identities": [IdentityFacts(topic="t", identity="i", operation="o", count=n)],
             "decoded": n,
+            "extra": n,
+            "transform_errors": {"i": n, str(n): 1},
             "returned": n,
             "replaced_bytes": n,
             "dropped_subjects": {"s": n},

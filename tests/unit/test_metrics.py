@@ -49,6 +49,8 @@ WHOLE = Facts(
     },
     identities=[IdentityFacts(topic="a", identity="enforcer", operation="update", count=4)],
     decoded=9,
+    extra=2,
+    transform_errors={"enforcer": 3},
     nats=NatsFacts(silent=6.5, cut_off=2),
     buffer_bytes=12345,
     shipper=ShipperFacts(

@@ -75,7 +75,8 @@ async def test_without_a_signal_all_is_as_before():
 
 
 def decoded(payload, subject=None, **settings):
-    return decode_payload(payload, subject=subject, settings=Settings(**settings))
+    (record,), decodable = decode_payload(payload, subject=subject, settings=Settings(**settings))
+    return record, decodable
 
 
 def test_a_payload_on_its_own():

@@ -29,11 +29,17 @@ def test_the_catalogue_has_every_field_of_the_model():
     keys = [
         f"{section.name}.{field.name}"
         for section in msgspec.structs.fields(Settings)
-        if section.name not in ("topics", "workers")
+        if section.name not in ("topics", "workers", "transforms")
         for field in msgspec.structs.fields(section.type)
     ]
     assert sorted(BY_KEY) == sorted(
-        [*keys, "topics", "workers", *(f"{key}_file" for key in keys if BY_KEY[key].kind.secret)]
+        [
+            *keys,
+            "topics",
+            "workers",
+            "transforms",
+            *(f"{key}_file" for key in keys if BY_KEY[key].kind.secret),
+        ]
     )
 
 
