@@ -5,23 +5,19 @@ Exit codes: 0 stopped or fine, 1 failed while running, 2 settings or usage.
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from nats_fluent.errors import NatsFluentError, SettingsError
 from nats_fluent.examples import epilog
+from nats_fluent.flags import settings_flags
 from nats_fluent.scaffold import IMAGE
-from nats_fluent.settings import CATALOGUE, CONFIG, Loaded, load
-
-if TYPE_CHECKING:
-    from nats_fluent.options import Option
+from nats_fluent.settings import CONFIG, Loaded, load
 
 app = typer.Typer(
     name="nats-fluent",
@@ -45,62 +41,6 @@ Format = Annotated[
         show_default=False,
     ),
 ]
-Command = Callable[..., None]
-
-
-def settings_flags(*sections: str, short: Mapping[str, str] | None = None) -> Callable[[Command], Command]:
-    """Give a command, in place of its ``**flags``, a flag for each setting of the sections, or of all.
-
-    For a secret that is the one for its file. `short` has further names of flags, by the name of the flag.
-    """
-
-    def decorate(command: Command) -> Command:
-        signature = inspect.signature(command, eval_str=True)
-        own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
-        flags = [
-            inspect.Parameter(
-                option.param,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=None,
-                annotation=Annotated[
-                    str | None,
-                    typer.Option(
-                        option.flag,
-                        *filter(None, [(short or {}).get(option.flag)]),
-                        metavar=option.kind.metavar,
-                        help=_help(option),
-                        rich_help_panel=f"Settings: {option.section}",
-                        show_default=False,
-                        # It is refused, with what to give in its place.
-                        hidden=option.kind.secret,
-                        autocompletion=_completer(option),
-                    ),
-                ],
-            )
-            for option in CATALOGUE
-            if not sections or option.section in sections
-        ]
-        command.__signature__ = signature.replace(parameters=[*own, *flags])  # type: ignore[attr-defined]
-        return command
-
-    return decorate
-
-
-def _help(option: Option) -> str:
-    default = f"; default {option.show(option.default)}" if option.show(option.default) else ""
-    return f"{option.doc} (env {option.env}{default})"
-
-
-def _completer(option: Option) -> Callable[[str], list[str]] | None:
-    """Return what completes the value of a setting that is one of a few words; the shell completes files."""
-    words = option.kind.metavar.split("|")
-    if len(words) == 1:
-        return None
-
-    def complete(incomplete: str) -> list[str]:
-        return [word for word in words if word.startswith(incomplete)]
-
-    return complete
 
 
 def _load(config: Path | None, flags: dict[str, Any]) -> Loaded:
@@ -213,6 +153,23 @@ def decode(
             typer.echo(msgspec.json.encode(record))
         failed += not decodable
     raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+@settings_flags("topics", "transforms", "fluent", "record", "redact")
+def test(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Cases: TOML, or YAML (.yaml, .yml).")
+    ],
+    *,
+    config: Config = None,  # noqa: PT028 - a command, not a test
+    **flags: str | None,
+) -> None:
+    """Hold what publications become under these settings to what files say; exit 1 if one differs, 2 for a bad file."""
+    settings = _load(config, flags).settings
+    from nats_fluent import cases  # noqa: PLC0415 - as in run
+
+    raise typer.Exit(cases.run(files, settings))
 
 
 @app.command()

@@ -36,6 +36,10 @@ EXAMPLES = {
         Example("nats-fluent decode payload.bin", "the record that a file's payload becomes"),
         Example("nats-fluent decode - --subject squall-events", "the same for what comes on stdin"),
     ),
+    "test": (
+        Example("nats-fluent test cases.toml", "cases, against the settings that are in force"),
+        Example("nats-fluent test cases.toml --transforms my.py", "the same for handlers of one's own"),
+    ),
     "tail": (
         Example("nats-fluent tail", "all that the topics have"),
         Example("nats-fluent tail 'events.>' --count 10", "ten of another subject"),

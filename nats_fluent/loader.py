@@ -49,16 +49,17 @@ def load(names: Iterable[str]) -> Handlers:
     )
 
 
-def handlers_of(found: Iterable[tuple[str, object]]) -> Handlers:
+def handlers_of(found: Iterable[tuple[str, object]], others: Handlers | None = None) -> Handlers:
     """Return the handlers in modules, or that are given themselves.
 
     Args:
         found: each with its name.
+        others: handlers that are there already.
 
     Raises:
         SettingsError: there is none in one of them, or two are for the same publications.
     """
-    handlers = Handlers()
+    handlers = others if others is not None else Handlers()
     for name, each in found:
         there = list(vars(each).values()) if isinstance(each, ModuleType) else [each]
         if not sum(handlers.add(function, name) for function in there):
@@ -88,14 +89,22 @@ def _said(name: str, error: BaseException) -> str:
     if isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError) and not _lines(name, error):
         return f"{name}: cannot be read ({error.strerror}); name a file of Python that can be"
     if isinstance(error, SyntaxError) and error.filename is not None:
-        return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
+        file = name if error.filename == _full(name) else error.filename
+        return f"{file}:{error.lineno}: {type(error).__name__}: {error.msg}"
     lines = _lines(name, error)
     where = f"{name}:{lines[-1]}" if lines else name
     return f"{where}: {type(error).__name__}: {error}".rstrip(".: ")
 
 
 def _lines(name: str, error: BaseException) -> list[int | None]:
-    return [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
+    return [
+        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == _full(name)
+    ]
+
+
+def _full(name: str) -> str:
+    """Return the name that the import system gives to a file."""
+    return str(Path(name).absolute())
 
 
 def _entry(name: str) -> object:

@@ -1,25 +1,21 @@
 """Sample publications of every topic, as the platform's Go libraries write them.
 
-Envelope, event and objects have the keys, the order and the types of bahamut and gaia as of 2024: sorted
-keys, the content as bytes, an event's entity as bytes inside it, times as the msgpack extension -1. One
-difference is left: Go writes integers in their smallest signed form, msgpack here in the smallest of all.
-What the objects say is invented.
+The objects have the keys and the types of gaia as of 2024; `nats_fluent.writing` writes them. What they say is
+invented.
 """
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
 
+from nats_fluent import writing
 from nats_fluent.plain import rfc3339
+from nats_fluent.writing import JSON, MSGPACK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-MSGPACK = "application/msgpack"
-JSON = "application/json"
 
 EVENTS = "squall-events"
 ACTIVITIES = "activities"
@@ -32,9 +28,6 @@ _SECOND = 1_000_000_000
 _ZERO = "0001-01-01T00:00:00Z"  # Go's zero time, where an object travels as JSON-like values
 _NAMESPACES = ("/harbour/eu/checkout", "/harbour/eu/search", "/harbour/us/payments", "/lighthouse/lab")
 _HOSTS = ("quay-01", "quay-02", "crane-07", "pilot-boat-3")
-_ESCAPED = str.maketrans(
-    {"<": r"\u003c", ">": r"\u003e", "&": r"\u0026", "\u2028": r"\u2028", "\u2029": r"\u2029"}
-)
 
 
 class Sample(NamedTuple):
@@ -93,40 +86,15 @@ def sample(number: int, now_ns: int) -> Sample:
     kind = tuple(KINDS)[number % len(KINDS)]
     topic, encoding, make = KINDS[kind]
     making = _Making(number, now_ns, encoding)
-    publication = {"data": make(making), "encoding": encoding, "topic": topic, "trackingData": {}}
-    return Sample(kind, topic, _msgpack(publication))
-
-
-def _sorted(value: Any) -> Any:  # noqa: ANN401 - any value that msgpack or JSON takes
-    if isinstance(value, dict):
-        return {key: _sorted(value[key]) for key in sorted(value, key=str.encode)}
-    return [_sorted(item) for item in value] if isinstance(value, list) else value
-
-
-def _msgpack(value: object) -> bytes:
-    packed: bytes = msgpack.packb(_sorted(value))
-    return packed
-
-
-def _json(value: object) -> bytes:
-    text = json.dumps(_sorted(value), ensure_ascii=False, separators=(",", ":"))
-    return text.translate(_ESCAPED).encode()
+    return Sample(kind, topic, writing.envelope(make(making), topic, encoding=encoding))
 
 
 def _object(making: _Making, value: dict[str, Any]) -> bytes:
-    return _json(value) if making.encoding == JSON else _msgpack(value)
+    return writing.encode(value, making.encoding)
 
 
 def _event(making: _Making, operation: str, identity: str, entity: dict[str, Any]) -> bytes:
-    inner = entity if making.encoding == JSON else _msgpack(entity)
-    event = {
-        "encoding": making.encoding,
-        "entity": inner,
-        "identity": identity,
-        "timestamp": making.at(),
-        "type": operation,
-    }
-    return _object(making, event)
+    return writing.event(identity, operation, entity, making.at(), encoding=making.encoding)
 
 
 def _enforcer(making: _Making, status: str, *, unset: object = None) -> dict[str, Any]:

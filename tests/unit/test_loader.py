@@ -88,6 +88,21 @@ def test_a_file_that_cannot_be_used(tmp_path, text, said):
         } == set()
 
 
+@pytest.mark.parametrize("text", ["\n1 / 0\n", "\ndef broken(:\n"])
+def test_a_file_is_called_as_it_was_given(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, text)
+    with pytest.raises(SettingsError, match=r"^transforms: my\.py:2: \w+Error: "):
+        load(["my.py"])
+
+
+def test_a_syntax_error_elsewhere_is_called_by_that_file(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    written(tmp_path, "def broken(:\n", "nf_helper.py")
+    with pytest.raises(SettingsError, match=r"nf_helper\.py:1: SyntaxError: invalid syntax\."):
+        load([written(tmp_path, "import nf_helper\n")])
+
+
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(
         SettingsError, match=r"none\.py: cannot be read \(No such file or directory\); name a file"
