@@ -29,6 +29,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 
+from nats_fluent.delivery import CHUNK_BYTES
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -54,7 +56,7 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
         number: its place in the line, and the name of the file.
         count: how many records.
         undecodable: how many of them hold bytes instead of content.
-        length: bytes of its entries, which is what it takes in memory.
+        length: bytes of its entries.
         size: bytes that the file takes on disk.
         written: when it was written, in seconds since 1970.
     """
@@ -175,7 +177,7 @@ class Backlog:
     def settled(self, chunk: Chunk) -> None:
         """Note that the log shipper has the chunk."""
         stored = self._sent.pop(chunk)
-        self._sent_bytes -= len(chunk.entries)
+        self._sent_bytes -= chunk.memory
         if isinstance(stored, Stored):
             self._sent_stored -= 1
             self._forget(stored)
@@ -192,7 +194,7 @@ class Backlog:
 
     def _send(self, chunk: Chunk, stored: Stored | int) -> None:
         self._sent[chunk] = stored
-        self._sent_bytes += len(chunk.entries)
+        self._sent_bytes += chunk.memory
         if isinstance(stored, Stored):
             self._sent_stored += 1
 
@@ -266,7 +268,8 @@ class Backlog:
             return False
         if self._load_at is not None and now < self._load_at:
             return False
-        room = len(self._sent) < self._ahead and self._sent_bytes + self._on_disk[0].length <= self._reserve
+        in_memory = self._sent_bytes + self._on_disk[0].length + CHUNK_BYTES
+        room = len(self._sent) < self._ahead and in_memory <= self._reserve
         return room or not self._sent
 
     def _fits(self, chunk: Chunk) -> bool:

@@ -193,13 +193,17 @@ class Pipeline:
 
     def loaded(self, chunk: Chunk) -> None:
         """Account for a chunk that was on disk only, and is in memory again."""
-        self.held_bytes += len(chunk.entries)
-        self._chunks[chunk] = time.monotonic()
+        self._charge(chunk, time.monotonic())
         self.account.spooled -= chunk.count
 
+    def _charge(self, chunk: Chunk, now: float, paid: int = 0) -> None:
+        """Take note of a chunk in memory, of which so many bytes are charged already."""
+        self._chunks[chunk] = now
+        self.held_bytes += chunk.memory - paid
+
     def _gone(self, chunk: Chunk) -> None:
-        self.held_bytes -= len(chunk.entries)
-        self._chunks.pop(chunk, None)
+        del self._chunks[chunk]
+        self.held_bytes -= chunk.memory
 
     async def end(self) -> None:
         """Let `run` return when nothing is held in memory, and wait for that; also when `run` has died."""
@@ -242,7 +246,7 @@ class Pipeline:
                 now = time.monotonic()
                 while ready:
                     chunk = ready.popleft()
-                    self._chunks[chunk] = now
+                    self._charge(chunk, now, len(chunk.entries))
                     submit(chunk)
         finally:
             self._handed_over.set()  # nothing more will be: whoever waits is to go on

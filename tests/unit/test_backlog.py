@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nats_fluent.backlog import BLOCK, HEAD, RETRY, Backlog, Load, Remove, Stored, Write, footprint, reserve
-from nats_fluent.delivery import Chunk
+from nats_fluent.delivery import CHUNK_BYTES, Chunk
 from nats_fluent.sections import SpoolSettings
 from nats_fluent.settings import Settings
 from nats_fluent.spooler import reserved
@@ -21,14 +21,19 @@ def on_disk(number, size=100):
     return Stored(number, 1, 0, size, footprint(size + HEAD), written=1e9 + number)
 
 
+def _of_chunks(size):
+    """Bytes of memory for so many bytes in chunks of a hundred."""
+    return size + size // 100 * CHUNK_BYTES
+
+
 class Line:
     """A backlog of chunks of 100 bytes, and what was sent."""
 
     def __init__(self, *, always=False, memory=250, reserve=250, window=1, max_bytes=ROOM, found=()):
         self.backlog = Backlog(
             always=always,
-            memory=memory,
-            reserve=reserve,
+            memory=_of_chunks(memory),
+            reserve=_of_chunks(reserve),
             window=window,
             max_bytes=max_bytes,
             found=found,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from piping import GOOD, Pipe
 from scripted import idle
 
-from nats_fluent.delivery import Outcome
+from nats_fluent.delivery import CHUNK_BYTES, Outcome
 from nats_fluent.forward.codec import read_entries
 from nats_fluent.pipeline import DELIVERY_BYTES, SLICE
 
@@ -155,7 +155,7 @@ async def test_what_waits_for_its_acknowledgement_holds_what_its_record_takes():
         await idle()
         end = asyncio.create_task(pipe.pipeline.end())
         await idle()
-        assert pipe.pipeline.held_bytes == sum(len(chunk.entries) for chunk in pipe.chunks)
+        assert pipe.pipeline.held_bytes == sum(len(chunk.entries) + CHUNK_BYTES for chunk in pipe.chunks)
         pipe.settle()
         await end
     assert pipe.pipeline.held_bytes == 0

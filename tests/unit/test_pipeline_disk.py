@@ -9,7 +9,7 @@ from decoding import with_fields
 from piping import GOOD, Pipe
 from scripted import idle
 
-from nats_fluent.delivery import Chunk, Outcome
+from nats_fluent.delivery import CHUNK_BYTES, Chunk, Outcome
 from nats_fluent.pipeline import DELIVERY_BYTES, SLICE
 
 ASKING = with_fields(responseMode=1)
@@ -27,7 +27,7 @@ async def test_a_chunk_on_disk_takes_no_memory_and_is_as_good_as_delivered_for_w
         assert (pipe.outcomes, pipe.acknowledged) == ([(0, Outcome.SPOOLED)], ["r"])
         again = Chunk(id=chunk.id, tag=chunk.tag, entries=chunk.entries, count=1)
         pipe.pipeline.loaded(again)
-        assert (pipe.pipeline.held_bytes, pipe.account.in_memory) == (len(chunk.entries), 1)
+        assert (pipe.pipeline.held_bytes, pipe.account.in_memory) == (len(chunk.entries) + CHUNK_BYTES, 1)
         pipe.pipeline.settled(again, Outcome.DELIVERED)
         assert (pipe.pipeline.held_bytes, pipe.account.held, pipe.account.delivered) == (0, 0, 1)
 
@@ -53,7 +53,7 @@ async def test_a_chunk_that_is_on_disk_and_in_memory_is_told_of_once():
         (chunk,) = pipe.chunks
         pipe.pipeline.stored(chunk)
         assert pipe.outcomes == [(0, Outcome.SPOOLED)]
-        assert (pipe.account.in_memory, pipe.pipeline.held_bytes) == (1, len(chunk.entries))
+        assert (pipe.account.in_memory, pipe.pipeline.held_bytes) == (1, len(chunk.entries) + CHUNK_BYTES)
         pipe.settle()
         assert pipe.outcomes == [(0, Outcome.SPOOLED)]
         assert (pipe.account.delivered, pipe.account.held, pipe.pipeline.held_bytes) == (1, 0, 0)
@@ -73,7 +73,7 @@ async def test_what_is_kept_for_chunks_from_disk_is_not_for_what_arrives():
     pipe.receive(GOOD, GOOD, settled=False)
     assert pipe.dropped == ["t.s"]
     pipe.pipeline.loaded(Chunk(id="c", tag="t", entries=b"x" * room, count=1))
-    assert pipe.pipeline.held_bytes == 2 * room
+    assert pipe.pipeline.held_bytes == 2 * room + CHUNK_BYTES
 
 
 async def test_all_is_handed_over_before_it_is_settled():

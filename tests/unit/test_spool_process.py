@@ -17,7 +17,7 @@ from piping import Pipe
 from taking import capturing_log
 
 from nats_fluent.backlog import BLOCK, HEAD, RETRY, Stored, footprint
-from nats_fluent.delivery import Chunk, Outcome
+from nats_fluent.delivery import CHUNK_BYTES, Chunk, Outcome
 from nats_fluent.errors import SpoolError
 from nats_fluent.sections import BatchSettings, FluentSettings, SpoolSettings
 from nats_fluent.settings import Settings
@@ -93,12 +93,11 @@ class Process(RuleBasedStateMachine):
 
     @rule(size=st.integers(1, 5_000))
     def submit(self, size):
-        if self.pipeline.room < size:
+        if self.pipeline.room < size + CHUNK_BYTES:
             return  # the pipeline drops it
         self.submitted += 1
         number = self.submitted
         self.account.received["t"] += 1
-        self.pipeline.held_bytes += size
 
         def settle(outcome):
             assert outcome in {Outcome.DELIVERED, Outcome.SPOOLED}
@@ -108,6 +107,7 @@ class Process(RuleBasedStateMachine):
         chunk = Chunk(
             id=str(number), tag="t", entries=b"x" * size, count=1, settles=((settle, Outcome.DELIVERED),)
         )
+        self.pipeline._charge(chunk, 0.0)
         self.spooler.submit(chunk)
 
     @rule()

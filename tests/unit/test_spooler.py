@@ -11,7 +11,7 @@ from piping import Pipe
 from scripted import idle
 from taking import capturing_log
 
-from nats_fluent.delivery import Chunk, Outcome
+from nats_fluent.delivery import CHUNK_BYTES, Chunk, Outcome
 from nats_fluent.errors import SettingsError
 from nats_fluent.sections import BatchSettings, FluentSettings, SpoolSettings
 from nats_fluent.settings import Settings
@@ -56,9 +56,10 @@ class Desk:
     def submit(self, *names, size=100):
         for name in names:
             self.account.received["t"] += 1
-            self.pipe.pipeline.held_bytes += size
             settles = ((self.outcomes.append, Outcome.DELIVERED),)
-            self.spooler.submit(Chunk(id=name, tag="t", entries=b"x" * size, count=1, settles=settles))
+            chunk = Chunk(id=name, tag="t", entries=b"x" * size, count=1, settles=settles)
+            self.pipe.pipeline._charge(chunk, 0.0)
+            self.spooler.submit(chunk)
 
     def acknowledge(self, count=1):
         for _ in range(count):
@@ -148,7 +149,7 @@ async def test_a_chunk_that_cannot_be_read_just_now_is_read_later(tmp_path):
 
 
 async def test_a_full_disk_is_said_once_and_its_end_too(tmp_path):
-    async with Desk(tmp_path, mode="overflow", buffer_bytes=400) as desk:
+    async with Desk(tmp_path, mode="overflow", buffer_bytes=4 * (100 + CHUNK_BYTES)) as desk:
         write, desk.spool.write = desk.spool.write, fail(errno.ENOSPC)
         desk.submit("1", "2", "3", "4")
         for _ in range(3):
