@@ -149,6 +149,7 @@ def ack(kind: str, first: int, count: int) -> Callable[[], object]:
     pipeline, connection = _pipeline(), ForwardConnection()
     answers = []
     for chunk in _chunks(kind, first, count):
+        pipeline._charge(chunk, 0.0)  # noqa: SLF001 - as `run` does before it submits one
         connection.send_chunk(chunk, now=0.0)
         answers.append(msgpack.packb({"ack": chunk.id}))
 

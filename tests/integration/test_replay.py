@@ -153,7 +153,7 @@ async def test_one_that_is_interrupted_goes_on_where_it_was(server):
         url = f"forward://127.0.0.1:{there.port}"
         process = begun(server, "--from-sequence", "1", "--rate", "20", NATS_FLUENT_FLUENT_URL=url)
         try:
-            await until(lambda: len(shipper.frames) > 3, what="a few chunks")
+            await until(lambda: len(shipper.frames) > 15, what="a few chunks")
             process.send_signal(signal.SIGINT)
             await until(lambda: process.poll() is not None, what="the replay has ended")
             said = process.stderr.read().decode().splitlines()[-1]
