@@ -290,5 +290,13 @@ def test_the_program_of_the_documentation(capsys):
     (program,) = (text for text in blocks("python") if "decode(payload)" in text)
     exec(program, {"payload": publication("enforcer", {"name": "one"})})
     assert capsys.readouterr().out == "enforcer one\n"
-    (test,) = (text for text in blocks("python") if "def test_" in text)
-    compile(test, "test", "exec")
+
+
+def test_the_test_of_the_documentation(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (handlers,) = (text for text in blocks("python") if text.startswith("# my.py"))
+    (tmp_path / "my.py").write_text(handlers)
+    (text,) = (text for text in blocks("python") if "def test_" in text)
+    names = {}
+    exec(text, names)
+    names["test_an_enforcer"]()
