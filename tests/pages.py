@@ -31,7 +31,8 @@ class Block(NamedTuple):
         line: the number of its first line.
         language: what stands behind the fence; empty for nothing.
         text: the code.
-        before: the last line of text before it.
+        before: the last line before it.
+        lead: the last paragraph before it.
     """
 
     page: Path
@@ -39,6 +40,7 @@ class Block(NamedTuple):
     language: str
     text: str
     before: str
+    lead: str
 
     def __str__(self) -> str:
         return f"{self.page.relative_to(TOP)}:{self.line}"
@@ -57,9 +59,10 @@ def blocks(page: Path, *languages: str) -> list[Block]:
     found = []
     for match in _FENCE.finditer(text):
         if not languages or match["language"] in languages:
-            before = text[: match.start()].rstrip().rpartition("\n")[2]
+            lead = text[: match.start()].rstrip().rpartition("\n\n")[2]
+            before = lead.rpartition("\n")[2]
             line = text.count("\n", 0, match.start("text")) + 1
-            found.append(Block(page, line, match["language"], match["text"], before))
+            found.append(Block(page, line, match["language"], match["text"], before, lead))
     return found
 
 
