@@ -13,9 +13,12 @@ import pytest
 import yaml
 from pages import PAGES, TOP, anchors, blocks, commands, links, spans
 
-from nats_fluent import layering, metrics, options
+from nats_fluent import backlog, guard, layering, metrics, options, pipeline
 from nats_fluent.errors import SettingsError
+from nats_fluent.sections import BatchSettings, FluentSettings
 from nats_fluent.settings import CATALOGUE, FORMER_TOPICS, load
+from nats_fluent.sink import forward
+from nats_fluent.source import pull
 
 COMMANDS = commands_doc.root().commands
 FLAGS = {
@@ -23,14 +26,21 @@ FLAGS = {
     for name, command in COMMANDS.items()
 }
 OF_ALL = {flag for param in commands_doc.root().params for flag in param.opts} | {"--help"}
-OTHER_NAMES = {"NATS_FLUENT_CONFIG", "NATS_FLUENT_REQUIRE", "NATS_FLUENT_REVISION", "NATS_FLUENT_WRITE"}
-"""No settings: what names a file of them, what the image says of itself, and switches of the tests."""
+OTHER_NAMES = {
+    "NATS_FLUENT_CONFIG",
+    "NATS_FLUENT_REQUIRE",
+    "NATS_FLUENT_REVISION",
+    "NATS_FLUENT_WRITE",
+    "KAFKA_EXPORTER_PUBSUB_CLUSTER_ID",
+}
+"""No settings: what names a file of them, what the image says of itself, switches of the tests, and a former one that
+has no effect."""
 NAMES = (
     {name for option in CATALOGUE for name in (option.env, *option.aliases)}
     | FORMER_TOPICS.keys()
     | OTHER_NAMES
 )
-KEYS = {option.key for option in CATALOGUE}
+OPTIONS = {option.key: option for option in CATALOGUE}
 SECTIONS = {option.section for option in CATALOGUE}
 METRICS = {f"{metrics.PREFIX}{metric.name}" for metric in metrics.CATALOGUE}
 IDS = [str(page.relative_to(TOP)) for page in PAGES]
@@ -79,7 +89,7 @@ def test_the_names_are_those_of_settings(page):
         return  # its keys are those of the chart's values
     for span in spans(page):
         if re.fullmatch(r"[a-z]+\.[a-z_]+", span) and span.partition(".")[0] in SECTIONS:
-            assert span in KEYS, f"{span} is no setting"
+            assert span in OPTIONS, f"{span} is no setting"
 
 
 @of_each_page
@@ -158,6 +168,26 @@ def test_it_is_what_it_says(block):
         assert all(isinstance(each, dict | list) for each in yaml.safe_load_all(block.text))
     else:
         json.loads(block.text)
+
+
+FIGURES = {
+    "a budget of memory": f"(`batch.buffer_bytes`, {OPTIONS['batch.buffer_bytes'].show(BatchSettings().buffer_bytes)})",
+    "a window": f"`fluent.window` ({FluentSettings().window})",
+    "when an acknowledgement is late": f"`fluent.ack_timeout` ({FluentSettings().ack_timeout:.0f} s)",
+    "what a delivery costs": f"its payload and {pipeline.DELIVERY_BYTES} bytes",
+    "what is worked on before the socket": f"after {pipeline.SLICE} messages",
+    "what a pull asks for": f"up to {pull.BATCH:,} messages and {pull.PULL_BYTES >> 20} MiB",
+    "how many pulls": {2: "two pulls are open at most"}[pull.PULLS],
+    "how much of what is free": {0.75: "three quarters of the memory that is free"}[pull.SHARE],
+    "what the spool reserves": {25: "up to a quarter of the budget"}[backlog.reserve(100, 100, 100)],
+    "the longest wait for a log shipper": f"up to {forward.BACKOFF_MAX:.0f} s at most",
+    "how long a handler may block": {60: "beyond a minute the watchdog ends"}[guard.BLOCKED],
+}
+
+
+@pytest.mark.parametrize("what", FIGURES)
+def test_the_figures_of_backpressure_are_those_of_the_code(what):
+    assert FIGURES[what] in " ".join((TOP / "docs" / "backpressure.md").read_text("utf-8").split())
 
 
 def test_what_is_wrong_would_be_seen(settings, tmp_path):
