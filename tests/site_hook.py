@@ -17,7 +17,7 @@ TOP = Path(__file__).parents[1]
 FRONT = "index.md"
 LINK = re.compile(r"(?<!!)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 FENCE = re.compile(r"^(```.*?^```$)", re.MULTILINE | re.DOTALL)
-TOP_PAGES = ("CHANGELOG.md", "EXAMPLES.md", "SECURITY.md")
+TOP_PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", "EXAMPLES.md", "SECURITY.md")
 LANGUAGES = {
     ".yml": "yaml",
     ".yaml": "yaml",

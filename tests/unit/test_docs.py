@@ -43,6 +43,7 @@ NAMES = (
 OPTIONS = {option.key: option for option in CATALOGUE}
 SECTIONS = {option.section for option in CATALOGUE}
 METRICS = {f"{metrics.PREFIX}{metric.name}" for metric in metrics.CATALOGUE}
+DIRECTORIES = "benchmarks|charts|conf|constraints|deploy|docs|nats_fluent|swarm|tests"
 IDS = [str(page.relative_to(TOP)) for page in PAGES]
 
 of_each_page = pytest.mark.parametrize("page", PAGES, ids=IDS)
@@ -93,6 +94,14 @@ def test_the_names_are_those_of_settings(page):
 
 
 @of_each_page
+def test_the_files_that_it_names_are_there(page):
+    """What begins with a directory of the repository; NAME stands for any."""
+    for span in spans(page):
+        if re.fullmatch(rf"({DIRECTORIES})/[\w./-]*", span) and "NAME" not in span:
+            assert (TOP / span).exists(), span
+
+
+@of_each_page
 def test_the_metrics_are_there(page):
     for name in re.findall(r"\bnats_fluent_[a-z_]+(?![\w.])", page.read_text("utf-8")):
         base = re.sub(r"_(bucket|sum|count)$", "", name)
@@ -118,10 +127,23 @@ def test_a_shell_reads_it(block):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def known_elsewhere(words):
+    """That what a command of another program is given of this repository's is there."""
+    match words:
+        case ["make", target, *_] if "=" not in target:
+            assert f"\n{target}:" in (TOP / "Makefile").read_text("utf-8"), target
+        case ["tox", "-e", names, *_]:
+            for name in names.split(","):
+                assert f"[testenv:{name}]" in (TOP / "tox.ini").read_text("utf-8"), name
+        case ["python" | "pytest", path, *_] if "/" in path:
+            assert (TOP / path).exists(), path
+        case ["fluent-bit", "-c", path, *_] if path.startswith("conf/"):
+            assert (TOP / path).exists(), path
+
+
 @blocks_of("sh")
 def test_the_commands_can_be_typed(block, settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    makefile = (TOP / "Makefile").read_text("utf-8")
     found = commands(block.text)
     for environ, words in found:
         ours = {name: value for name, value in environ.items() if name.startswith("NATS_FLUENT_")}
@@ -135,14 +157,8 @@ def test_the_commands_can_be_typed(block, settings, tmp_path, monkeypatch):
                     flags = {option.param: context.params.get(option.param) for option in CATALOGUE}
             case ["nats-fluent", word, *_]:
                 assert word in OF_ALL
-            case ["make", target, *_] if target.isidentifier() or "-" in target:
-                assert f"\n{target}:" in makefile, target
-            case ["tox", "-e", name, *_]:
-                assert f"[testenv:{name}]" in (TOP / "tox.ini").read_text("utf-8")
-            case ["python" | "pytest", path, *_] if "/" in path:
-                assert (TOP / path).exists(), path
-            case ["fluent-bit", "-c", path, *_] if path.startswith("conf/"):
-                assert (TOP / path).exists(), path
+            case _:
+                known_elsewhere(words)
         ours = {name: value for name, value in ours.items() if name not in OTHER_NAMES}
         if words[0] == "export" and words is not found[-1].words:
             continue  # what makes the settings whole may be in the lines below
