@@ -62,6 +62,7 @@ typedef struct {
 
 /* What the outermost map was asked for. */
 typedef struct {
+    int no_entity; /* a map with this key may be an event, which is not for this pass */
     Py_ssize_t count;
     uint64_t sizes; /* a bit for each size that a name has */
     const char *text[MAX_NAMES];
@@ -375,6 +376,11 @@ static int new_key(Splicer *s, uint64_t seen[4], size_t first, const uint8_t *te
     return 1;
 }
 
+static int is(const uint8_t *key, uint32_t size, const char *name)
+{
+    return size == strlen(name) && memcmp(key, name, size) == 0;
+}
+
 /* Keep what a field of the outermost map became, when it was asked for and is a string. */
 static int keep(Wanted *wanted, const uint8_t *key, uint32_t key_size, const uint8_t *made, size_t size)
 {
@@ -476,6 +482,9 @@ static int map(Splicer *s, uint32_t count, int levels, Wanted *wanted)
         const uint8_t *key;
         uint32_t key_size;
         if (!string(s, &key, &key_size) || !new_key(s, seen, first, key, key_size)) {
+            return 0;
+        }
+        if (wanted != NULL && wanted->no_entity && is(key, key_size, "entity")) {
             return 0;
         }
         const uint8_t *from = s->at;
@@ -616,11 +625,6 @@ typedef struct {
     uint32_t ns;
     unsigned seen;
 } Event;
-
-static int is(const uint8_t *key, uint32_t size, const char *name)
-{
-    return size == strlen(name) && memcmp(key, name, size) == 0;
-}
 
 /* The entity of an event is msgpack within bytes: it goes out as a map. */
 static int entity(Splicer *s, Wanted *wanted)
@@ -810,8 +814,9 @@ static PyObject *watch(PyObject *module, PyObject *names)
 }
 
 /* Read the arguments, and begin; 0 with an exception. `s->out` and `wanted->found` are the caller's to free. */
-static int begin(Splicer *s, Wanted *wanted, PyObject *const *args, Py_ssize_t count)
+static int begin(Splicer *s, Wanted *wanted, PyObject *const *args, Py_ssize_t count, int no_entity)
 {
+    wanted->no_entity = no_entity;
     s->out = NULL;
     wanted->found = NULL;
     if (count < 2 || count > 3 || !PyBytes_Check(args[0]) || !PyTuple_Check(args[1])
@@ -861,7 +866,7 @@ static PyObject *splice(PyObject *module, PyObject *const *args, Py_ssize_t coun
     Wanted wanted;
     PyObject *answer = NULL;
     s.no_memory = 0;
-    if (begin(&s, &wanted, args, count) && whole(&s, &wanted) && copy_run(&s, s.at)) {
+    if (begin(&s, &wanted, args, count, 1) && whole(&s, &wanted) && copy_run(&s, s.at)) {
         answer = Py_BuildValue("y#O", (const char *)s.out, (Py_ssize_t)s.used, wanted.found);
     }
     return end(&s, &wanted, answer);
@@ -875,7 +880,7 @@ static PyObject *splice_event(PyObject *module, PyObject *const *args, Py_ssize_
     Event event = {.seen = 0};
     PyObject *answer = NULL;
     s.no_memory = 0;
-    if (begin(&s, &wanted, args, count) && whole_event(&s, &event, &wanted)) {
+    if (begin(&s, &wanted, args, count, 0) && whole_event(&s, &event, &wanted)) {
         answer = Py_BuildValue("y#Os#s#z#LI", (const char *)s.out, (Py_ssize_t)s.used, wanted.found,
                                (const char *)event.identity, (Py_ssize_t)event.identity_size,
                                (const char *)event.type, (Py_ssize_t)event.type_size,
@@ -888,7 +893,7 @@ static PyObject *splice_event(PyObject *module, PyObject *const *args, Py_ssize_
 PyDoc_STRVAR(splice_doc,
              "splice(data, names, watched=b'', /)\n--\n\n"
              "Return the plain msgpack of one msgpack map, and a dict of those of its fields that are named and become "
-             "a string; None where Python values are to decide.\n\n"
+             "a string; None where Python values are to decide, or where it may be an event, as it has an entity.\n\n"
              "Args:\n"
              "    data: bytes of one msgpack map.\n"
              "    names: a tuple of up to 32 names, of up to 63 bytes each.\n"

@@ -343,9 +343,9 @@ def _seconds_text(seconds: int) -> str:
     return f"{sign}{abs(year):04d}-{month:02d}-{day:02d}T{hours:02d}:{rest // 60:02d}:{rest % 60:02d}"
 
 
-_RFC3339 = re.compile(
-    r"(\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2})(?:[.,](\d+))?(?:([Zz])|([+-])(\d{2}):(\d{2}))", re.ASCII
-)
+_SECONDS_TEXT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}", re.ASCII)
+_SECONDS_SIZE = len("2019-06-12T21:38:02")
+_RFC3339 = re.compile(r"(.{19})(?:[.,](\d+))?(?:([Zz])|([+-])(\d{2}):(\d{2}))", re.ASCII)
 
 
 def parse_rfc3339(text: str) -> int | None:
@@ -353,13 +353,17 @@ def parse_rfc3339(text: str) -> int | None:
 
     None where it is not such a time. Years 1 to 9999 only.
     """
+    if text[-1:] == "Z" and len(text) > _SECONDS_SIZE:  # as Go and most others write it
+        fraction = text[_SECONDS_SIZE + 1 : -1]
+        if text[_SECONDS_SIZE] == "." and fraction.isdecimal() and fraction.isascii():
+            seconds = _text_seconds(text[:_SECONDS_SIZE])
+            return None if seconds is None else seconds * _NS + int(fraction[:9].ljust(9, "0"))
     match = _RFC3339.fullmatch(text)
     if match is None:
         return None
     base, fraction, _, sign, hours, minutes = match.groups()
-    try:
-        seconds = _text_seconds(base)
-    except ValueError:
+    seconds = _text_seconds(base)
+    if seconds is None:
         return None
     if sign:
         offset = int(hours) * 3600 + int(minutes) * 60
@@ -368,5 +372,11 @@ def parse_rfc3339(text: str) -> int | None:
 
 
 @lru_cache(maxsize=4096)
-def _text_seconds(text: str) -> int:
-    return int(datetime.fromisoformat(text.upper()).replace(tzinfo=UTC).timestamp())
+def _text_seconds(text: str) -> int | None:
+    """Return the seconds since 1970 of a time without fraction and zone; None where it is none."""
+    if _SECONDS_TEXT.fullmatch(text) is None:
+        return None
+    try:
+        return int(datetime.fromisoformat(text.upper()).replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        return None

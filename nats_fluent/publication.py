@@ -119,9 +119,7 @@ def spliced_content(
         packed, about, identity, operation, text, seconds, ns = event
         time_ns = seconds * 1_000_000_000 + ns if text else None
         return Content(_NO_VALUE, about, True, identity, operation, text, time_ns, 0, packed)
-    # A string `entity`, in the shortest form or in a longer one: it may be an event, in another order.
-    seems_event = b"\xa6entity" in data or b"\x06entity" in data
-    spliced = None if seems_event else splice(data, of_object, watched)
+    spliced = splice(data, of_object, watched)
     if spliced is None:
         return None
     packed, about = spliced

@@ -159,7 +159,7 @@ class Redactor:
         """
         value, event = content.value, content.event
         inside = value.get("entity") if event else value
-        is_there = bool(self._anywhere) and self._has_name(inside)
+        is_there = bool(self._anywhere) and ((event and "entity" in self._anywhere) or self._has_name(inside))
         start, entity = self._all if is_there else self._others
         if event and entity is _HERE:
             found = "entity" in value and self.value(value, "entity", fast=fast)

@@ -327,3 +327,10 @@ def test_an_event_is_watched_in_its_entity():
     data = event_of({"ID": "1", "a": [{"token": "x"}]})
     assert splice_event(data, NAMES, watch(("token",))) is None
     assert splice_event(data, NAMES, watch(("password",))) == splice_event(data, NAMES)
+
+
+@pytest.mark.parametrize("data", [{"entity": None}, {"a": 1, "entity": b"x"}])
+def test_what_may_be_an_event_is_not_taken_for_an_object(data):
+    assert splice(pack(data), NAMES) is None
+    assert splice(pack({"a": data, "entityID": 1}), NAMES) is not None
+    assert splice_event(event_of(data), NAMES) is not None
