@@ -27,7 +27,7 @@ demo: $(VENV)/demo ## see the main job run: a NATS server, sample publications o
 	$(BIN)/nats-fluent demo --count 12
 
 test: $(VENV)/test ## lint, types, unit, integration and end-to-end tests, and a quick benchmark
-	$(BIN)/tox run
+	$(BIN)/tox run-parallel --parallel 2 --parallel-no-spinner
 
 bench: $(VENV)/demo ## the speed beside a bare NATS subscriber and beside the script that one would write
 	$(BIN)/python benchmarks --only core --rounds 3

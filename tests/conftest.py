@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# A busy machine is no reason to fail.
-hypothesis.settings.register_profile("nats-fluent", deadline=None)
+# A busy machine is no reason to fail. A few examples in each run: what these miss, `tox -e fuzz` looks for.
+hypothesis.settings.register_profile("nats-fluent", deadline=None, max_examples=40)
 hypothesis.settings.load_profile("nats-fluent")
 
 

@@ -71,7 +71,7 @@ def test_events_and_objects_come_back(value):
             assert (found.timestamp, found.time_ns) == (None, None)
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(publications())
 @example(publication({"a": b"x", "b": Text(b"\xff")}))
 @example(publication({"a": EVENT_TIME}, ext=False))
@@ -79,7 +79,7 @@ def test_where_the_fast_reader_has_an_answer_it_is_the_careful_one_s(payload):
     agree(payload)
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(mutated(st.sampled_from(VECTORS)) | mutated(publications()))
 def test_nor_do_they_differ_when_it_is_broken(payload):
     agree(payload)
@@ -107,7 +107,7 @@ def result(reader, payload):
         return error
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(mutated(publications()))
 def test_what_the_careful_reader_gives_is_plain(payload):
     found = result(careful, payload)

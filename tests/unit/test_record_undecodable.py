@@ -180,7 +180,7 @@ def test_one_level_too_many():
 # Anything
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(
     st.binary(max_size=100)
     | publications()
