@@ -309,6 +309,18 @@ ROWS: dict[str, list[Panel]] = {
             ],
         ),
         Panel(
+            "Handlers",
+            "Of the setting transforms: publications for which one failed, by identity, which went out untouched; and "
+            "records beyond one for each publication.",
+            [
+                (
+                    f"sum by ({EACH}, identity) (increase({one('transform_errors_total')}[$__rate_interval]))",
+                    "failed {{identity}} " + WHO,
+                ),
+                (rate("transform_extra_records_total"), "more records " + WHO),
+            ],
+        ),
+        Panel(
             "Uptime and version",
             "Since the start of the process. A line that begins anew is a restart.",
             [

@@ -72,7 +72,12 @@ def test_each_line_shows_something_under_the_name_that_its_legend_has(tmp_path):
         tmp_path, conf=CONF, port=forward, env=ENVIRON | environ | {"FORWARD_PORT": str(forward)}
     )
     spool = {"NATS_FLUENT_SPOOL_MODE": "overflow", "NATS_FLUENT_SPOOL_DIR": str(tmp_path / "spool")}
-    plain = Watched(there[0], nats, NATS_FLUENT_FLUENT_URL=f"forward://127.0.0.1:{forward}", **spool)
+    handlers = tmp_path / "handlers.py"
+    handlers.write_text(
+        "from nats_fluent import on\n\n\n@on()\ndef fails(publication):\n    raise ValueError\n"
+    )
+    more = {"NATS_FLUENT_WORKERS": "2", "NATS_FLUENT_TRANSFORMS": str(handlers)}
+    plain = Watched(there[0], nats, NATS_FLUENT_FLUENT_URL=f"forward://127.0.0.1:{forward}", **spool, **more)
     stream = Watched(there[1], nats, NATS_FLUENT_JETSTREAM_STREAM="EVENTS")
     targets = {"plain": (plain.http, "/metrics"), "stream": (stream.http, "/metrics")}
     targets["fluent-bit"] = (http, "/api/v2/metrics/prometheus")
