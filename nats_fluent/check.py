@@ -15,7 +15,6 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
-from rich.table import Table
 
 from nats_fluent import spool
 from nats_fluent.certificate import accepted, refused
@@ -24,9 +23,9 @@ from nats_fluent.errors import NatsFluentError, SettingsError, SourceError
 from nats_fluent.forward.codec import forward
 from nats_fluent.forward.connection import Failed, ForwardConnection, State
 from nats_fluent.forward.handshake import Credentials
+from nats_fluent.listing import table
 from nats_fluent.loader import load
 from nats_fluent.recorders import recorder_of
-from nats_fluent.settings import CATALOGUE
 from nats_fluent.shares import spools
 from nats_fluent.sink import stream as network
 from nats_fluent.source import login
@@ -46,14 +45,6 @@ PROBE_TAG = "nats-fluent.check"
 
 LOOK_WITHIN = 2.0
 """Seconds for a second look at a server whose certificate was refused."""
-
-
-class Row(NamedTuple):
-    """One setting: its key, its value as text without secrets, and where that came from."""
-
-    key: str
-    value: str
-    origin: str
 
 
 class Attempt(NamedTuple):
@@ -134,7 +125,7 @@ def run(loaded: Loaded, *, timeout: float | None, show: bool = True) -> int:
     if not console.is_terminal:
         console.width = 200  # a pipe has no width, and lines in a log should not be folded at 80
     if show:
-        console.print(_table(loaded))
+        console.print(table(loaded))
     for warning in loaded.warnings:
         console.print(f"warning: {warning}", soft_wrap=True)
     verify_files(loaded.settings)
@@ -151,13 +142,6 @@ def run(loaded: Loaded, *, timeout: float | None, show: bool = True) -> int:
     for text in described(attempts):
         console.print(text, soft_wrap=True)
     return 0 if all(attempt.ok or attempt.spare for attempt in attempts) else 1
-
-
-def _table(loaded: Loaded) -> Table:
-    table = Table("setting", "value", "from", box=None, pad_edge=False)
-    for row in rows(loaded):
-        table.add_row(*row, style="dim" if row.origin == "default" else "")
-    return table
 
 
 @contextlib.contextmanager
@@ -181,19 +165,6 @@ def described(attempts: Sequence[Attempt]) -> Iterator[str]:
             yield f"        {each}"
         if last.advice:
             yield f"        {last.advice}"
-
-
-def rows(loaded: Loaded) -> list[Row]:
-    """List every setting; of a secret only whether it is there, and in which file."""
-    found = []
-    for option in CATALOGUE:
-        value = getattr(loaded.settings, option.section)
-        if option.name:
-            if not hasattr(value, option.name):
-                continue  # the file of a secret, which is shown with the secret
-            value = getattr(value, option.name)
-        found.append(Row(option.key, option.show(value), loaded.origins[option.key]))
-    return found
 
 
 def verify_files(settings: Settings) -> None:

@@ -278,7 +278,13 @@ def demo(
     "nats",
     "topics",
     "jetstream",
-    short={"--nats-servers": "--servers", "--topics": "--subjects", "--jetstream-stream": "--stream"},
+    "record",
+    short={
+        "--nats-servers": "--servers",
+        "--topics": "--subjects",
+        "--jetstream-stream": "--stream",
+        "--record-format": "--format",
+    },
 )
 def init(
     directory: Annotated[
@@ -318,7 +324,7 @@ def init(
     """Write a settings file, a compose file and the log shipper's configuration, ready to run.
 
     On a terminal it asks for what is not given. Without --servers (which is --nats-servers), the compose file brings a
-    NATS server. --subjects is --topics, and --stream is --jetstream-stream.
+    NATS server. --subjects is --topics, --stream is --jetstream-stream, and --format is --record-format.
     """
     from nats_fluent import init as starting  # noqa: PLC0415 - --help does without the files of conf/
 

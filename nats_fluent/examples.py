@@ -59,7 +59,7 @@ EXAMPLES = {
             "from that NATS to that Kafka",
         ),
         Example(
-            "nats-fluent init --stream ORDERS --subjects 'orders.>' --defaults",
+            "nats-fluent init --stream ORDERS --subjects 'orders.>' --format json --defaults",
             "a NATS server with that stream, and records on stdout; asks nothing",
         ),
     ),

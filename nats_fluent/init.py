@@ -159,10 +159,7 @@ def _ask(request: Request) -> None:
             flags["nats_user"] = _answer("User at NATS; blank for none", "nats_user")
             if flags["nats_user"]:
                 request.password = typer.prompt("Password (not shown)", hide_input=True, err=True)
-    if "topics" not in flags:
-        subjects = _answer("Subjects", "topics", default=",".join(DEFAULT_TOPICS))
-        if subjects != ",".join(DEFAULT_TOPICS):
-            flags["topics"] = subjects
+    _ask_subjects(flags)
     if "jetstream_stream" not in flags:
         flags["jetstream_stream"] = _answer("JetStream stream; blank for core NATS", "jetstream_stream")
     if request.shipper is None:
@@ -173,6 +170,17 @@ def _ask(request: Request) -> None:
         for one in _variables(request.shipper, request.output):
             if one.required and not request.values.get(one.name):
                 request.values[one.name] = typer.prompt(f"{one.name} ({one.doc})", err=True)
+
+
+def _ask_subjects(flags: dict[str, str]) -> None:
+    if "topics" in flags:
+        return
+    subjects = _answer("Subjects", "topics", default=",".join(DEFAULT_TOPICS))
+    if subjects == ",".join(DEFAULT_TOPICS):
+        return
+    flags["topics"] = subjects
+    if "record_format" not in flags:
+        flags["record_format"] = _answer("Format of their messages", "record_format", default="json")
 
 
 def _answer(question: str, param: str, default: str = "") -> str:

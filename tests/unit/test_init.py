@@ -196,6 +196,7 @@ def test_it_asks_what_it_was_not_told(monkeypatch):
         "joe",
         "hun'ter$2",
         "a.>=a",
+        "json",
         "",
         "fluent-bit",
         "kafak",
@@ -219,7 +220,7 @@ def test_it_asks_what_it_was_not_told(monkeypatch):
     } in (compose()["services"]["nats-fluent"]["volumes"])
     found = settings()
     assert (found.nats.user, found.nats.password.get()) == ("joe", "hun'ter$2")
-    assert [topic.topic for topic in found.topics] == ["a"]
+    assert ([topic.topic for topic in found.topics], found.record.format) == (["a"], "json")
 
 
 def test_every_question_has_a_default(monkeypatch):
