@@ -52,7 +52,7 @@ def steady(connection: socket.socket, kind: str, count: int, rate: float, stamps
             stamps.extend([time.monotonic_ns()] * (due - sent))
             connection.sendall(data)
             sent = due
-        time.sleep(TICK)
+        time.sleep(TICK)  # until more is due: without a rest it would take a core from who is measured
     confirmed(connection)
     return time.monotonic() - began
 

@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import enum
 import re
 
-import msgpack
 import pytest
 from building import bare, publication
 from decoding import with_fields
-from judging import not_plain
-from recording import ENFORCER, EVENT_NS, EVENT_TEXT, NOW
+from handling import GOOD, HEAD, fields_of, made_by, returning
+from recording import ENFORCER, EVENT_NS, NOW
 
 from nats_fluent import Record, on
 from nats_fluent.delivery import Delivery
@@ -22,56 +20,7 @@ from nats_fluent.recorders import recorder_of
 from nats_fluent.sections import RecordSettings
 from nats_fluent.settings import Settings
 from nats_fluent.topics import Match, Topic
-from nats_fluent.transforms import MOST_ERROR, MOST_RECORDS, Handlers, Transforming
-
-HEAD = {
-    "topic": "squall-events",
-    "subject": "squall-events",
-    "identity": "enforcer",
-    "operation": "update",
-    "namespace": "/apomux",
-    "key": "enforcer/5d01",
-    "timestamp": EVENT_TEXT,
-    "id": "run-1",
-}
-GOOD = publication(ENFORCER)
-
-
-def made_by(*functions, payload=GOOD, topic="squall-events", recorder=None, levels=None, headers=None):
-    """All records that become of the payload, as (record, its fields)."""
-    recorder = recorder or Recorder(RecordSettings(), "run", levels=levels)
-    transforming = Transforming(
-        recorder, handlers_of([("my.py", function) for function in functions]), levels=levels
-    )
-    first = transforming.record(Delivery(topic, topic, payload, headers=headers), NOW)
-    made = [] if first.filtered else [first, *(first.transformed.more if first.transformed else ())]
-    found = [(each, msgpack.unpackb(each.packed)) for each in made]
-    assert all(not_plain(fields) == [] for _, fields in found)
-    return found
-
-
-def returning(value, **wanted):
-    @on(**wanted)
-    def handler(publication):
-        return value
-
-    return handler
-
-
-def fields_of(value, **changes):
-    ((made, fields),) = made_by(returning(value), **changes)
-    assert made.transformed is None, made.transformed
-    return fields
-
-
-def failing_with(value, **changes):
-    """The reason why what a handler returned is no record."""
-    ((made, fields),) = made_by(returning(value), **changes)
-    assert fields["content"]["entity"] == ENFORCER
-    assert made.transformed.handler == "my.py:handler"
-    assert made.transformed.error == fields["transform_error"]
-    return fields["transform_error"]
-
+from nats_fluent.transforms import Handlers, Transforming
 
 # Which one
 
@@ -323,114 +272,3 @@ def test_a_deep_value_goes_to_a_log_shipper_as_text():
         levels, value = levels + 1, value["a"]
     assert (levels, value[:6]) == (FORWARD_LEVELS, '{"a":{')
     assert fields_of({"deep": deep})["deep"] == deep
-
-
-# What goes wrong
-
-
-class Word(enum.Enum):
-    A = 1
-
-
-@pytest.mark.parametrize(
-    ("value", "reason"),
-    [
-        (5, "TypeError: returned an object of type int; a handler returns a dict, a list of dicts, or None"),
-        ("text", "TypeError: returned an object of type str"),
-        ([{}, 5], "TypeError: returned a list with an object of type int; a record is a dict"),
-        ({"a": {1}}, "TypeError: a value of type set"),
-        ({"a": Word.A}, "TypeError: a value of type Word"),
-        ({5: 1}, "TypeError: a key of type int"),
-        ({"id": "mine"}, "ValueError: returned a field id"),
-        ({"key": None}, "ValueError: returned a key"),
-        ({"key": ""}, "ValueError: returned a key"),
-        ({"timestamp": "today"}, "ValueError: returned a timestamp"),
-        ({"timestamp": 5}, "ValueError: returned a timestamp"),
-        ({"timestamp": "1969-12-31T23:59:59Z"}, "ValueError: returned a timestamp"),
-        ({"a": "\ud800"}, "UnicodeEncodeError: "),
-        ({"a": "x" * 1_000_000}, "ValueError: returned a record of 1000"),
-        ([{}] * (MOST_RECORDS + 1), "ValueError: returned 1001 records; it may be 1000"),
-    ],
-)
-def test_what_cannot_be_a_record(value, reason):
-    assert failing_with(value).startswith(reason)
-
-
-def test_what_was_never_awaited_is_closed():
-    async def waits():
-        raise AssertionError
-
-    @on.default
-    def handler(publication):
-        return waits()
-
-    ((_, fields),) = made_by(handler)
-    assert fields["transform_error"].startswith("TypeError: returned an object of type coroutine")
-
-
-class UnspeakableError(Exception):
-    def __str__(self):
-        raise RuntimeError
-
-
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (KeyError("name"), "KeyError: 'name' (test_transforms.py:{})"),
-        (SystemExit(3), "SystemExit: 3 (test_transforms.py:{})"),
-        (UnspeakableError(), "UnspeakableError: ? (test_transforms.py:{})"),
-        (ValueError("\ud800"), "ValueError: ? (test_transforms.py:{})"),
-        (ValueError("x" * 1000), "ValueError: " + "x" * MOST_ERROR + " (test_transforms.py:{})"),
-    ],
-)
-def test_what_a_handler_raises_is_noted(error, reason):
-    @on.default
-    def handler(publication):
-        raise error
-
-    ((made, fields),) = made_by(handler)
-    line = handler.__code__.co_firstlineno + 2
-    assert fields["transform_error"] == reason.format(line)
-    assert {**fields, "transform_error": "", "content": 0} == HEAD | {"transform_error": "", "content": 0}
-    assert list(fields)[-1] == "content"
-    assert made.transformed.more == ()
-
-
-def test_the_line_is_that_of_the_handler_s_file():
-    @on.default
-    def handler(publication):
-        return helper(publication)
-
-    def helper(publication):
-        return publication.object().nothing_like_it
-
-    ((_, fields),) = made_by(handler)
-    line = helper.__code__.co_firstlineno + 1
-    assert fields["transform_error"] == (
-        f"NoField: there is no field 'nothing_like_it'; there is ID, name, namespace (test_transforms.py:{line})"
-    )
-
-
-def test_what_has_no_room_for_the_reason_goes_out_without():
-    plain = Recorder(RecordSettings(), "run", levels=None)
-    size = len(plain.record(Delivery("squall-events", "squall-events", GOOD), NOW).packed)
-    recorder = Recorder(RecordSettings(max_bytes=size + 100), "run", levels=None)
-    ((made, fields),) = made_by(returning("x" * 10), recorder=recorder)
-    assert made.transformed.error
-    assert "transform_error" not in fields
-    assert fields["content"]["entity"] == ENFORCER
-
-
-def test_a_record_without_content():
-    class Other:
-        def record(self, delivery, now_ns):
-            made = Recorder(RecordSettings(), "run", levels=None).record(delivery, now_ns)
-            fields = msgpack.unpackb(made.packed)
-            del fields["content"]
-            return type(made)(made.tag, made.time_ns, msgpack.packb(fields))
-
-        oversize = Recorder(RecordSettings(), "run", levels=None).oversize
-
-    ((_, fields),) = made_by(returning(5), recorder=Other())
-    assert fields.pop("transform_error")
-    assert fields == HEAD
