@@ -96,7 +96,8 @@ def test_the_line_is_that_of_the_handler_s_file():
     ((_, fields),) = made_by(handler)
     line = helper.__code__.co_firstlineno + 1
     assert fields["transform_error"] == (
-        f"NoField: there is no field 'nothing_like_it'; there is ID, name, namespace (test_transforms_failing.py:{line})"
+        "NoField: there is no field 'nothing_like_it'; there is ID, name, namespace "
+        f"(test_transforms_failing.py:{line})"
     )
 
 
