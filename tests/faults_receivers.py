@@ -68,13 +68,14 @@ class Posted:
     def __init__(self, directory):
         self._records = []
         self.refusing = False
-        self._http = HttpServer(self._answer)
+        # First what may be missing on this machine, and then what is to be closed.
         self.program = FluentBit(
             directory,
             port=lasting_port(),
             forward="    Mem_Buf_Limit 1M\n",
             service="    Scheduler.Base 1\n    Scheduler.Cap 1\n",
         )
+        self._http = HttpServer(self._answer)
         self.port = self.program.port
         conf = directory / "fluent-bit.conf"
         head = conf.read_text().partition("[OUTPUT]")[0]
