@@ -30,6 +30,7 @@ import sysconfig
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import NamedTuple
@@ -158,10 +159,14 @@ class Rig:
 
     def arrived(self) -> int:
         """Records that Fluent Bit has taken."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/api/v1/metrics", timeout=5) as answer:
-            return sum(
-                each["records"] for name, each in json.load(answer)["input"].items() if "forward" in name
-            )
+        try:
+            answer = urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/api/v1/metrics", timeout=5)
+        except urllib.error.HTTPError as error:  # 404 until its first second is over
+            error.close()
+            return 0
+        with answer:
+            found = json.load(answer)["input"]
+        return sum(each["records"] for name, each in found.items() if "forward" in name)
 
     def rss(self) -> int:
         """Bytes of the consumer in memory."""
