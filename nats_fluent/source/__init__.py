@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
 from typing import TYPE_CHECKING
+
+# nats-py imports aiohttp, 10 MB of memory, where it is installed, for a websocket in whose place `websocket.py` is; and
+# does without where it is not. None for a module is Python's way to say that there is none: its reference, "The module
+# cache".
+if "aiohttp" not in sys.modules:
+    sys.modules["aiohttp"] = None  # type: ignore[assignment]
+    try:
+        import_module("nats.aio.transport")
+    finally:
+        del sys.modules["aiohttp"]
 
 from nats_fluent.source.core import CoreSource
 from nats_fluent.source.jetstream import JetStreamSource

@@ -18,7 +18,6 @@ from nats.protocol.parser import PERMISSIONS_ERR
 from nats_fluent.source import login
 from nats_fluent.source.parser import FrameParser
 from nats_fluent.source.secured import SecuredClient
-from nats_fluent.source.websocket import WebSocketTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from nats_fluent.sections import NatsSettings
     from nats_fluent.source.parser import Taker
+    from nats_fluent.source.websocket import WebSocketTransport
 
 
 COMPLAINT_EXPLAINS = 5.0
@@ -176,9 +176,10 @@ class Client(SecuredClient):
             transport, self._transport = self._transport, None
             if transport is not None:
                 transport.close()  # type: ignore[no-untyped-call]
-            if isinstance(transport, WebSocketTransport):
-                transport.abort()
-                await transport.wait_closed()
+                if not isinstance(transport, TcpTransport):
+                    websocket = cast("WebSocketTransport", transport)
+                    websocket.abort()
+                    await websocket.wait_closed()
             if isinstance(error, errors.Error) and (explained := self._explained(str(error))) != str(error):
                 raise errors.Error(explained) from None  # a traceback would show what was hidden
             if isinstance(

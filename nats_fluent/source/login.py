@@ -11,12 +11,12 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-import nkeys
-
 from nats_fluent.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import nkeys
 
     from nats_fluent.options import Secret
     from nats_fluent.sections import NatsSettings
@@ -119,6 +119,8 @@ def _where(name: str, secret: Secret) -> str:
 
 
 def _pair(seed: str, where: str) -> nkeys.KeyPair:
+    import nkeys  # noqa: PLC0415 - with libsodium, which other ways to sign in do without
+
     try:
         prefix, raw = nkeys.decode_seed(seed.encode())
         # nkeys takes no notice of the checksum; made again, it has to be the same.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from nats import errors
 from nats.aio.client import Client as NatsClient
@@ -17,7 +17,6 @@ from nats.aio.transport import TcpTransport
 from nats_fluent.errors import SettingsError
 from nats_fluent.source import login
 from nats_fluent.source.tls import tls_context
-from nats_fluent.source.websocket import WebSocketTransport
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from nats.aio.client import Srv
 
     from nats_fluent.sections import NatsSettings
+    from nats_fluent.source.websocket import WebSocketTransport
 
 DISCOVERED = 64
 """Servers of the cluster that one INFO line may name."""
@@ -93,9 +93,9 @@ class SecuredClient(NatsClient):
     def _carrier(self) -> asyncio.WriteTransport | None:
         """What the bytes leave by."""
         transport = self._transport
-        if isinstance(transport, WebSocketTransport):
-            return transport.carrier
-        writer = transport._io_writer if isinstance(transport, TcpTransport) else None  # noqa: SLF001 - no public way
+        if transport is not None and not isinstance(transport, TcpTransport):
+            return cast("WebSocketTransport", transport).carrier
+        writer = transport._io_writer if transport is not None else None  # noqa: SLF001 - no public way
         return writer.transport if writer is not None else None
 
     def _connect_command(self) -> bytes:
@@ -118,6 +118,8 @@ class SecuredClient(NatsClient):
         self.attempts += 1
         self.step = "connect"
         if s.uri.scheme in {"ws", "wss"} and not self._transport:
+            from nats_fluent.source.websocket import WebSocketTransport  # noqa: PLC0415 - aiohttp
+
             self._transport = WebSocketTransport()
         await super()._connect_to_server(s)
 
