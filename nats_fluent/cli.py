@@ -1,19 +1,15 @@
-"""The commands. Each reads its settings, hands over, and returns an exit code; none has logic of its own.
-
-Exit codes: 0 stopped or fine, 1 failed while running, 2 settings or usage.
-"""
+"""The commands. Each reads its settings, hands over, and returns an exit code; none has logic of its own."""
 
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from nats_fluent.errors import NatsFluentError, SettingsError
+from nats_fluent import running
 from nats_fluent.examples import epilog
 from nats_fluent.flags import settings_flags
 from nats_fluent.scaffold import IMAGE
@@ -78,18 +74,7 @@ def run(*, config: Config = None, **flags: str | None) -> None:
 
     The environment is read where a flag is not given, then the file, then the default.
     """
-    loaded = _load(config, flags)
-    from nats_fluent import logs  # noqa: PLC0415 - asyncio, nats and TLS; --help does without
-
-    logs.configure(format=loaded.settings.log.format, level=loaded.settings.log.level)
-    logs.warn_of_settings(loaded.warnings)
-    if loaded.settings.workers > 1:
-        from nats_fluent import supervisor  # noqa: PLC0415 - of no use to one alone
-
-        raise typer.Exit(supervisor.run(loaded.settings))
-    from nats_fluent import runtime  # noqa: PLC0415 - of no use to the supervisor
-
-    raise typer.Exit(runtime.run(loaded.settings))
+    raise typer.Exit(running.run(config, flags))
 
 
 @app.command()
@@ -114,7 +99,7 @@ def check(
 ) -> None:
     """Show every setting and where it came from, and check the files; exit 2 if one cannot be used."""
     loaded = _load(config, flags)
-    from nats_fluent import check as checks  # noqa: PLC0415 - as in run
+    from nats_fluent import check as checks  # noqa: PLC0415 - asyncio, nats and TLS; --help does without
 
     raise typer.Exit(checks.run(loaded, timeout=timeout if connect else None, show=show))
 
@@ -139,10 +124,10 @@ def decode(
 ) -> None:
     """Show the record of each payload as a line of JSON; exit 1 if one cannot be decoded."""
     settings = _load(config, flags).settings
-    import msgspec  # noqa: PLC0415 - as in run
+    import msgspec  # noqa: PLC0415 - as in check
 
-    from nats_fluent.recorders import in_format  # noqa: PLC0415 - as in run
-    from nats_fluent.runtime import decode_payload  # noqa: PLC0415 - as in run
+    from nats_fluent.recorders import in_format  # noqa: PLC0415 - as in check
+    from nats_fluent.runtime import decode_payload  # noqa: PLC0415 - as in check
 
     settings = in_format(settings, form)
 
@@ -167,7 +152,7 @@ def test(
 ) -> None:
     """Hold what publications become under these settings to what files say; exit 1 if one differs, 2 for a bad file."""
     settings = _load(config, flags).settings
-    from nats_fluent import cases  # noqa: PLC0415 - as in run
+    from nats_fluent import cases  # noqa: PLC0415 - as in check
 
     raise typer.Exit(cases.run(files, settings))
 
@@ -201,8 +186,8 @@ def tail(
 ) -> None:
     """Show what is published now, decoded; takes nothing away from the consumers."""
     settings = _load(config, flags).settings
-    from nats_fluent import tail as tailing  # noqa: PLC0415 - as in run
-    from nats_fluent.recorders import in_format  # noqa: PLC0415 - as in run
+    from nats_fluent import tail as tailing  # noqa: PLC0415 - as in check
+    from nats_fluent.recorders import in_format  # noqa: PLC0415 - as in check
 
     settings = in_format(settings, form)
     wanted = tailing.Wanted(tuple(identity or ()), tuple(operation or ()), tuple(namespace or ()))
@@ -245,7 +230,7 @@ def replay(
 ) -> None:
     """Deliver a part of the JetStream stream again, with the same ids; the durable consumer is not touched."""
     settings = _load(config, flags).settings
-    from nats_fluent import replay as replaying  # noqa: PLC0415 - as in run
+    from nats_fluent import replay as replaying  # noqa: PLC0415 - as in check
 
     wanted = replaying.wish(since, from_sequence, until, now_ns=time.time_ns())
     code = replaying.run(settings, wanted, subjects=subject or (), dry_run=dry_run, rate=rate)
@@ -268,7 +253,7 @@ def demo(
     ] = None,
 ) -> None:
     """Run everything on this machine alone: a NATS server, sample publications, records on stdout."""
-    from nats_fluent.demo import run_demo  # noqa: PLC0415 - as in run
+    from nats_fluent.demo import run_demo  # noqa: PLC0415 - as in check
 
     raise typer.Exit(run_demo(count=count, rate=rate, conf=conf))
 
@@ -341,17 +326,3 @@ def init(
 
 for _command in app.registered_commands:
     _command.epilog = epilog(_command.callback.__name__ if _command.callback else "")
-
-
-def main() -> None:
-    """Run the command line; what a user can mend is said in a sentence, not in a traceback."""
-    try:
-        # The name that completion is asked for, also as `python -m nats_fluent`.
-        app(prog_name="nats-fluent")
-    except SettingsError as error:
-        for problem in error.problems:
-            print(f"nats-fluent: {problem}", file=sys.stderr)
-        sys.exit(2)
-    except NatsFluentError as error:
-        print(f"nats-fluent: {error}", file=sys.stderr)
-        sys.exit(1)

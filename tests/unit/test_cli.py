@@ -11,7 +11,7 @@ import pytest
 import structlog
 from typer.testing import CliRunner
 
-from nats_fluent import __version__, build, check, cli, demo, publication, runtime
+from nats_fluent import __main__, __version__, build, check, cli, demo, publication, runtime
 from nats_fluent.errors import RunFailed
 from nats_fluent.settings import CATALOGUE, Settings
 
@@ -53,7 +53,7 @@ def ran(monkeypatch):
 def main(monkeypatch, *args):
     monkeypatch.setattr(sys, "argv", ["nats-fluent", *args])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        __main__.main()
     return ended.value.code
 
 
@@ -229,4 +229,4 @@ def test_bugs_are_not_hidden(monkeypatch):
     monkeypatch.setattr(runtime, "run", lambda _: 1 / 0)
     monkeypatch.setattr(sys, "argv", ["nats-fluent", "run"])
     with pytest.raises(ZeroDivisionError):
-        cli.main()
+        __main__.main()
