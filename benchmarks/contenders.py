@@ -17,7 +17,6 @@ import json
 import sys
 import time
 from array import array
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -217,13 +216,20 @@ async def latency(given: argparse.Namespace) -> None:
     receive = one._source._receive  # noqa: SLF001 - between source and pipeline, where nothing else is
     number = 0
 
-    def settle(at: int, _outcome: object) -> None:
-        settled[at] = time.monotonic_ns()
+    def settle(numbers: list[int], _outcome: object) -> None:
+        now = time.monotonic_ns()
+        for at in numbers:
+            settled[at] = now
 
-    def wrapped(each: Delivery) -> None:
+    def wrapped(deliveries: list[Delivery]) -> None:
         nonlocal number
-        receive(Delivery(each.topic, each.subject, each.payload, "", None, partial(settle, number)))
-        number += 1
+        receive(
+            [
+                Delivery(each.topic, each.subject, each.payload, "", None, settle, at)
+                for at, each in enumerate(deliveries, number)
+            ]
+        )
+        number += len(deliveries)
 
     one._source._receive = wrapped  # noqa: SLF001
     async with serving(one) as began:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,14 +19,17 @@ from nats_fluent.forward.connection import ForwardConnection
 from nats_fluent.pipeline import Pipeline
 from nats_fluent.record import FORWARD_LEVELS, Recorder
 from nats_fluent.recorders import recorder_of
-from nats_fluent.sections import BatchSettings, NatsSettings
-from nats_fluent.source import acks
+from nats_fluent.sections import BatchSettings, JetStreamSettings, NatsSettings
+from nats_fluent.source.consumer import Limits
 from nats_fluent.source.core import CoreSource
+from nats_fluent.source.jetstream import JetStreamSource, _Inbox
 from nats_fluent.source.parser import FrameParser
 from nats_fluent.topics import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from nats_fluent.source.base import Source
 
 READ = 64 * 1024
 """Bytes of a read from NATS."""
@@ -46,18 +50,21 @@ def _deliveries(kind: str, first: int, count: int) -> list[Delivery]:
     ]
 
 
-def _reads(kind: str, first: int, count: int) -> list[bytes]:
-    data = workloads.frames(kind, count, first)
+def _reads(data: bytes) -> list[bytes]:
     return [data[at : at + READ] for at in range(0, len(data), READ)]
 
 
-def _parser(kind: str, receive: Callable[[Delivery], None]) -> FrameParser:
-    """Return what takes the reads of a connection apart, with core NATS's own taker behind it."""
-    subjects = workloads.subjects(kind)
-    source = CoreSource(NatsSettings(), [Topic(each, each) for each in subjects], receive=receive)
-    parser = FrameParser(SimpleNamespace(stats=defaultdict(int)))
-    parser.takers.update((number, source._taker(each)) for number, each in enumerate(subjects, 1))  # noqa: SLF001
+def _parser(source: Source, marks: list[object]) -> FrameParser:
+    """Return what takes the reads of a connection apart, with the source behind it."""
+    parser = FrameParser(SimpleNamespace(stats=defaultdict(int)), source._taken)  # noqa: SLF001
+    parser.marks.update(enumerate(marks, 1))
     return parser
+
+
+def _core(kind: str, receive: Callable[[list[Delivery]], None]) -> FrameParser:
+    subjects = workloads.subjects(kind)
+    topics = [Topic(each, each) for each in subjects]
+    return _parser(CoreSource(NatsSettings(), topics, receive=receive), subjects)
 
 
 def _pipeline() -> Pipeline:
@@ -79,7 +86,7 @@ def _chunks(kind: str, first: int, count: int) -> list:
 
 def read(kind: str, first: int, count: int) -> Callable[[], object]:
     """Frames of a connection to deliveries."""
-    parser, reads = _parser(kind, [].append), _reads(kind, first, count)
+    parser, reads = _core(kind, [].extend), _reads(workloads.frames(kind, count, first))
 
     async def run() -> None:
         for data in reads:
@@ -100,9 +107,11 @@ def receive(kind: str, first: int, count: int) -> Callable[[], object]:
     """A delivery to the inbox: account and budget."""
     take, deliveries = _pipeline().receive, _deliveries(kind, first, count)
 
+    together = READ // len(deliveries[0].payload) + 1
+
     def measured() -> None:
-        for delivery in deliveries:
-            take(delivery)
+        for at in range(0, count, together):
+            take(deliveries[at : at + together])
 
     return measured
 
@@ -161,26 +170,38 @@ def ack(kind: str, first: int, count: int) -> Callable[[], object]:
     return measured
 
 
-def jetstream(_kind: str, first: int, count: int) -> Callable[[], object]:
-    """What JetStream takes besides: the message's place, the note that it is held, and the answer to the server."""
-    replies = [
-        f"$JS.ACK.EVENTS.nats-fluent.1.{number}.{number}.{NOW_NS + number}.0"
-        for number in range(first + 1, first + count + 1)
-    ]
-    unsettled, outgoing = acks.Unsettled(30.0), acks.Outgoing(1_000_000)
+def jetstream(kind: str, first: int, count: int) -> Callable[[], object]:
+    """Frames of a pull to deliveries, and their outcomes to what is written to the server."""
+    deliveries: list[Delivery] = []
+    source = JetStreamSource(
+        NatsSettings(),
+        [Topic(each, each) for each in workloads.subjects(kind)],
+        jetstream=JetStreamSettings(stream="EVENTS"),
+        receive=deliveries.extend,
+        room=lambda: 1 << 30,
+    )
+    source._window.trusted(Limits(30.0, 20_000))  # noqa: SLF001
+    inbox = _Inbox("")
+    parser = _parser(source, [inbox])
+    reads = _reads(workloads.pulled(kind, count, first))
+    batcher = Batcher(BATCH, runtime.new_chunk_id)
 
-    def settle(key: acks.Key, _outcome: Outcome) -> None:
-        outgoing.add(acks.publish(unsettled.settle(key, delivered=True), acks.DELIVERED))
+    async def run() -> None:
+        inbox.pull = source._window.ask(0.0).pull  # noqa: SLF001
+        for data in reads:
+            await parser.parse(data)
+        for delivery in deliveries:
+            batcher.add("tag", b"", 0.0, delivery.settle, delivery.key)
+        batcher.flush()
+        for chunk in batcher.ready:
+            for waiting in chunk.waiting:
+                waiting.settle(waiting.keys, waiting.outcome)
+        if source._outgoing.take(count).count(b"+ACK") != count:  # noqa: SLF001
+            raise AssertionError("not all were acknowledged")
 
     def measured() -> None:
-        settles = []
-        for reply in replies:
-            key = acks.place(reply).key
-            unsettled.hold(key, reply, 0.0)
-            settles.append(acks.Settled(settle, key))
-        for each in settles:
-            each(Outcome.DELIVERED)
-        outgoing.take(count)
+        with contextlib.suppress(StopIteration):
+            run().send(None)
 
     return measured
 
@@ -188,7 +209,7 @@ def jetstream(_kind: str, first: int, count: int) -> Callable[[], object]:
 def whole(kind: str, first: int, count: int) -> Callable[[], object]:
     """All of these on an event loop, from the frames to the account; without the sockets."""
     pipeline, connection = _pipeline(), ForwardConnection()
-    parser, reads = _parser(kind, pipeline.receive), _reads(kind, first, count)
+    parser, reads = _core(kind, pipeline.receive), _reads(workloads.frames(kind, count, first))
 
     def submit(chunk: object) -> None:
         connection.send_chunk(chunk, now=0.0)

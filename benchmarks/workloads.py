@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 TESTS = Path(__file__).resolve().parent.parent / "tests"
 GOOD = TESTS / "vectors/2024/good"
 OBJECT_BYTES = 100_000
+STORED_NS = 1_560_375_482_268_588_123
+"""When the first message of a stream was stored."""
 
 KINDS = {
     "small": "a publication of some words",
@@ -137,4 +139,15 @@ def frames(kind: str, count: int, first: int = 0) -> bytes:
     return b"".join(
         b"MSG %s %d %d\r\n%s\r\n" % (subject.encode(), numbers[subject], len(payload), payload)
         for subject, payload in publications(kind, count, first)
+    )
+
+
+def pulled(kind: str, count: int, first: int = 0) -> bytes:
+    """Return what the server writes for the messages of a stream that a consumer pulls into its first subscription."""
+    return b"".join(
+        b"MSG %s 1 $JS.ACK.EVENTS.nats-fluent.1.%d.%d.%d.%d %d\r\n%s\r\n"
+        % (subject.encode(), number, number, STORED_NS + number, left, len(payload), payload)
+        for left, (number, (subject, payload)) in zip(
+            range(count - 1, -1, -1), enumerate(publications(kind, count, first), first + 1), strict=True
+        )
     )

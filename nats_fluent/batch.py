@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from nats_fluent.delivery import Chunk, Outcome
+from nats_fluent.delivery import Chunk, Outcome, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,14 +21,14 @@ oldest is closed early, which costs smaller chunks and loses nothing."""
 class _Open:
     """A chunk that is being filled."""
 
-    __slots__ = ("entries", "opened", "settles", "size", "undecodable")
+    __slots__ = ("entries", "opened", "size", "undecodable", "waiting")
 
     def __init__(self, opened: float) -> None:
         self.opened = opened
         self.entries: list[bytes] = []
         self.size = 0
         self.undecodable = 0
-        self.settles: list[tuple[Settle, Outcome]] = []
+        self.waiting: list[Waiting] = []
 
 
 class Batcher:
@@ -53,6 +53,7 @@ class Batcher:
         entry: bytes,
         now: float,
         settle: Settle | None = None,
+        key: Any = None,  # noqa: ANN401 - whatever its source knows it by
         undecodable: bool = False,  # noqa: FBT001, FBT002 - by position: this runs once for each publication
     ) -> None:
         """Put an entry into the open chunk of its tag; what is complete by that moves to `ready`.
@@ -61,7 +62,8 @@ class Batcher:
             tag: the Fluent tag.
             entry: msgpack of ``[time, record]``.
             now: seconds on a clock that never goes back.
-            settle: called once with what became of it.
+            settle: called once with what became of it, and
+            key: with this.
             undecodable: whether the record is for a payload that could not be decoded.
         """
         chunk = self._open.get(tag)
@@ -80,7 +82,11 @@ class Batcher:
             chunk.undecodable += 1
         if settle is not None:
             outcome = Outcome.UNDECODABLE if undecodable else Outcome.DELIVERED
-            chunk.settles.append((settle, outcome))
+            waiting = chunk.waiting
+            if waiting and waiting[-1].outcome is outcome and waiting[-1].settle is settle:
+                waiting[-1].keys.append(key)
+            else:
+                waiting.append(Waiting(settle, outcome, [key]))
         if len(entries) >= self._max_records or chunk.size >= self._max_bytes:
             self._close(tag)
 
@@ -120,6 +126,6 @@ class Batcher:
                 entries=b"".join(chunk.entries),
                 count=len(chunk.entries),
                 undecodable=chunk.undecodable,
-                settles=tuple(chunk.settles),
+                waiting=chunk.waiting,
             )
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -27,7 +28,8 @@ CHUNK_BYTES = 256
 """What a chunk costs besides its records: 215 bytes with all that holds it (tracemalloc, CPython 3.11), and the head of
 its bytes. While little arrives a chunk is one record, which may be smaller than that."""
 
-Settle = Callable[[Outcome], None]
+Settle = Callable[[list[Any], Outcome], None]
+"""Takes the keys of deliveries, and what became of all of them."""
 
 
 class Delivery(msgspec.Struct, frozen=True, gc=False):
@@ -39,7 +41,8 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
         payload: the message's bytes.
         reply: the reply subject, or an empty string.
         headers: the header block as it came, ``NATS/1.0\r\n...``, or None without headers.
-        settle: called once with what became of it; None where nobody wants to know.
+        settle: called once with its key and what became of it; None where nobody wants to know.
+        key: what `settle` knows it by.
         stream: the JetStream stream that it comes from; empty for core NATS.
         sequence: its sequence number in the stream.
         deliveries: how many times it was delivered, this one included.
@@ -52,10 +55,30 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
     reply: str = ""
     headers: bytes | None = None
     settle: Settle | None = None
+    key: Any = None
     stream: str = ""
     sequence: int = 0
     deliveries: int = 0
     time_ns: int = 0
+
+    def settled(self, outcome: Outcome) -> None:
+        """Say what became of it."""
+        if self.settle is not None:
+            self.settle([self.key], outcome)
+
+
+class Waiting(NamedTuple):
+    """Who waits for records of a chunk that stand together.
+
+    Attributes:
+        settle: what to call once.
+        outcome: what to name for DELIVERED.
+        keys: of their deliveries.
+    """
+
+    settle: Settle
+    outcome: Outcome
+    keys: list[Any]
 
 
 class Chunk:
@@ -67,10 +90,10 @@ class Chunk:
         entries: the msgpack of each ``[time, record]``, one after the other.
         count: how many records.
         undecodable: how many of the records are for payloads that could not be decoded.
-        settles: what to call when it is settled, with the outcome to name for DELIVERED.
+        waiting: who waits for its records.
     """
 
-    __slots__ = ("count", "entries", "id", "settles", "tag", "undecodable")
+    __slots__ = ("count", "entries", "id", "tag", "undecodable", "waiting")
 
     def __init__(
         self,
@@ -80,14 +103,14 @@ class Chunk:
         entries: bytes,
         count: int,
         undecodable: int = 0,
-        settles: tuple[tuple[Settle, Outcome], ...] = (),
+        waiting: Sequence[Waiting] = (),
     ) -> None:
         self.id = id
         self.tag = tag
         self.entries = entries
         self.count = count
         self.undecodable = undecodable
-        self.settles = settles
+        self.waiting = waiting
 
     @property
     def memory(self) -> int:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nats_fluent.account import Account, Histogram
 from nats_fluent.batch import Batcher
@@ -19,7 +18,7 @@ from nats_fluent.delivery import Chunk, Outcome
 from nats_fluent.forward.codec import entry, first_second
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from nats_fluent.delivery import Delivery, Settle
     from nats_fluent.record import Maker, Record, Transformed
@@ -39,28 +38,30 @@ class _Together:
     """Settles a delivery when all of its records are settled, in whatever chunks they are.
 
     Args:
-        settle: the delivery's.
+        settle: what to call with
+        key: this, then.
         records: how many there are.
         unsettled: where it stands until then.
     """
 
-    __slots__ = ("_outcome", "_settle", "_unsettled", "left")
+    __slots__ = ("_key", "_outcome", "_settle", "_unsettled", "left")
 
-    def __init__(self, settle: Settle, records: int, unsettled: set[_Together]) -> None:
+    def __init__(self, settle: Settle, key: Any, records: int, unsettled: set[_Together]) -> None:  # noqa: ANN401
         self.left = records
         self._settle = settle
+        self._key = key
         self._outcome = Outcome.DELIVERED
         self._unsettled = unsettled
         unsettled.add(self)
 
-    def __call__(self, outcome: Outcome) -> None:
-        """Take what became of one record; that of all is the least of them."""
-        self.left -= 1
+    def __call__(self, records: list[Any], outcome: Outcome) -> None:
+        """Take what became of some records; that of all is the least of them."""
+        self.left -= len(records)
         if outcome is Outcome.RETRY or self._outcome is Outcome.DELIVERED:
             self._outcome = outcome
         if not self.left:
             self._unsettled.discard(self)
-            self._settle(self._outcome)
+            self._settle([self._key], self._outcome)
 
 
 class Pipeline:
@@ -132,25 +133,36 @@ class Pipeline:
         """Deliveries that were taken and not worked on yet."""
         return len(self._inbox)
 
-    def receive(self, delivery: Delivery) -> None:
-        """Take a delivery; never blocks. When the budget is full, it is given back, or dropped and counted."""
-        size = len(delivery.payload)
-        self._received[delivery.topic] += 1
-        self._received_bytes[delivery.topic] += size
-        charge = size + DELIVERY_BYTES
-        if self.held_bytes + charge > self._budget:
-            if delivery.settle is not None:
-                self.account.returned += 1
-                delivery.settle(Outcome.RETRY)
+    def receive(self, deliveries: Iterable[Delivery]) -> None:
+        """Take deliveries; never blocks. What finds the budget full is given back, or dropped and counted."""
+        received, received_bytes, inbox, budget = (
+            self._received,
+            self._received_bytes,
+            self._inbox,
+            self._budget,
+        )
+        for delivery in deliveries:
+            size = len(delivery.payload)
+            topic = delivery.topic
+            received[topic] += 1
+            received_bytes[topic] += size
+            charge = size + DELIVERY_BYTES
+            if self.held_bytes + charge > budget:
+                self._refuse(delivery)
             else:
-                self.account.dropped += 1
-                self.account.dropped_by_topic[delivery.topic] += 1
-                self._dropped(delivery.subject)
-            return
-        self.held_bytes += charge
-        self._inbox.append(delivery)
+                self.held_bytes += charge
+                inbox.append(delivery)
         if self._sleeper is not None:
             self._wake()
+
+    def _refuse(self, delivery: Delivery) -> None:
+        if delivery.settle is not None:
+            self.account.returned += 1
+            delivery.settled(Outcome.RETRY)
+        else:
+            self.account.dropped += 1
+            self.account.dropped_by_topic[delivery.topic] += 1
+            self._dropped(delivery.subject)
 
     def settled(self, chunk: Chunk, outcome: Outcome) -> None:
         """Account for a chunk that the log shipper acknowledged, and tell who waits for its records."""
@@ -162,8 +174,8 @@ class Pipeline:
                 self.end_to_end.add(self.delivered_at - published)
             self.account.delivered += chunk.count
             self.account.delivered_undecodable += chunk.undecodable
-        for settle, delivered_as in chunk.settles:
-            settle(delivered_as if outcome is Outcome.DELIVERED else outcome)
+        for settle, delivered_as, keys in chunk.waiting:
+            settle(keys, delivered_as if outcome is Outcome.DELIVERED else outcome)
         if self._ending:
             self._wake()
 
@@ -174,9 +186,9 @@ class Pipeline:
 
     def stored(self, chunk: Chunk) -> None:
         """Tell who waits for its records that a chunk is on disk; it stays in memory."""
-        settles, chunk.settles = chunk.settles, ()
-        for settle, _ in settles:
-            settle(Outcome.SPOOLED)
+        waiting, chunk.waiting = chunk.waiting, ()
+        for settle, _, keys in waiting:
+            settle(keys, Outcome.SPOOLED)
 
     def spooled(self, chunk: Chunk) -> None:
         """Account for a chunk that is on disk and no longer in memory, and tell who waits for its records."""
@@ -257,7 +269,7 @@ class Pipeline:
     def _work(self, now_ns: int, now: float) -> None:
         """Put a slice of the inbox into chunks."""
         inbox, account, record, add = self._inbox, self.account, self._recorder.record, self._batcher.add
-        kinds, grown = account.kinds, 0
+        answer, kinds, grown = self._answer, account.kinds, 0
         for _ in range(min(len(inbox), SLICE)):
             delivery = inbox.popleft()
             made = record(delivery, now_ns)
@@ -278,21 +290,27 @@ class Pipeline:
                     account.new_kind(kind)
             if made.replaced:
                 account.replaced_bytes += made.replaced
-            settle = delivery.settle
+            settle, key = delivery.settle, delivery.key
             if made.ack_asked and delivery.reply:
                 if self._answer_late:
-                    settle = partial(self._answer, delivery)
+                    settle, key = answer, delivery
                 else:
                     self._answers.append(delivery.reply)
             if made.transformed is None:
-                add(made.tag, encoded, now, settle, made.error != "")
+                add(made.tag, encoded, now, settle, key, made.error != "")
             else:
-                grown += self._add_all(made, made.transformed, encoded, now, settle)
+                grown += self._add_all(made, made.transformed, encoded, now, settle, key)
         self.held_bytes += grown
         self._batcher.expire(now)
 
     def _add_all(
-        self, made: Record, transformed: Transformed, encoded: bytes, now: float, settle: Settle | None
+        self,
+        made: Record,
+        transformed: Transformed,
+        encoded: bytes,
+        now: float,
+        settle: Settle | None,
+        key: Any,  # noqa: ANN401
     ) -> int:
         """Put the records of one publication into chunks; return the bytes of all but the first."""
         account, more = self.account, transformed.more
@@ -301,13 +319,13 @@ class Pipeline:
             self._failed(transformed)
         account.extra += len(more)
         if settle is not None and more:
-            settle = _Together(settle, 1 + len(more), self._together)
-        self._batcher.add(made.tag, encoded, now, settle)
+            settle = _Together(settle, key, 1 + len(more), self._together)
+        self._batcher.add(made.tag, encoded, now, settle, key)
         grown = 0
         for each in more:
             encoded = entry(each.time_ns, each.packed)
             grown += len(encoded)
-            self._batcher.add(each.tag, encoded, now, settle)
+            self._batcher.add(each.tag, encoded, now, settle, key)
         return grown
 
     def returned(self, publications: int) -> None:
@@ -323,15 +341,14 @@ class Pipeline:
         self.account.filtered_by_topic[delivery.topic] += 1
         if ack_asked and delivery.reply:
             self._answers.append(delivery.reply)
-        if delivery.settle is not None:
-            delivery.settle(Outcome.FILTERED)
+        delivery.settled(Outcome.FILTERED)
 
-    def _answer(self, delivery: Delivery, outcome: Outcome) -> None:
-        if outcome is not Outcome.RETRY:
-            self._answers.append(delivery.reply)
-            self._wake()
-        if delivery.settle is not None:
-            delivery.settle(outcome)
+    def _answer(self, deliveries: list[Delivery], outcome: Outcome) -> None:
+        for delivery in deliveries:
+            if outcome is not Outcome.RETRY:
+                self._answers.append(delivery.reply)
+            delivery.settled(outcome)
+        self._wake()
 
     async def _sleep(self) -> None:
         """Wait until something is received or an open chunk is due."""

@@ -338,9 +338,9 @@ class _Replay:
     async def _place(self) -> Place | None:
         return await self._source.place()
 
-    def _enqueue(self, delivery: Delivery) -> None:
-        self._queued_bytes += len(delivery.payload) + DELIVERY_BYTES
-        self._queue.append(delivery)
+    def _enqueue(self, deliveries: list[Delivery]) -> None:
+        self._queued_bytes += sum(len(delivery.payload) + DELIVERY_BYTES for delivery in deliveries)
+        self._queue.extend(deliveries)
         self._wake.set()
 
     async def _feed(self) -> None:
@@ -353,4 +353,4 @@ class _Replay:
                     await asyncio.sleep(wait)
                 delivery = self._queue.popleft()
                 self._queued_bytes -= len(delivery.payload) + DELIVERY_BYTES
-                self._pipeline.receive(delivery)
+                self._pipeline.receive([delivery])

@@ -235,16 +235,17 @@ class _Tail:
                 await source.close()
                 self._tell_dropped()
 
-    def _receive(self, delivery: Delivery) -> None:
-        if self._claimed_before(delivery):
-            return
-        charge = len(delivery.payload) + MESSAGE_BYTES
-        if self._bytes + charge > BUFFER_BYTES:
-            self._dropped += 1
-            return
-        self._bytes += charge
-        self._waiting.append(delivery)
-        self._wake.set()
+    def _receive(self, deliveries: list[Delivery]) -> None:
+        for delivery in deliveries:
+            if self._claimed_before(delivery):
+                continue
+            charge = len(delivery.payload) + MESSAGE_BYTES
+            if self._bytes + charge > BUFFER_BYTES:
+                self._dropped += 1
+                continue
+            self._bytes += charge
+            self._waiting.append(delivery)
+            self._wake.set()
 
     def _claimed_before(self, delivery: Delivery) -> bool:
         """Whether a subscription before this one has the message, too: the server sends it once for each."""

@@ -172,15 +172,16 @@ class Sidecar:
             dropped=lambda _: None,
         )
         running = asyncio.create_task(pipeline.run(submit=submit, acknowledge=acknowledge))
-        for at, message in enumerate(messages):
 
-            def settle(outcome: Outcome, at: int = at) -> None:
+        def settle(keys: list[int], outcome: Outcome) -> None:
+            for at in keys:
                 outcomes[at] = outcome.name.lower()
 
+        for at, message in enumerate(messages):
             subject = message.subject or published_to(message.payload) or "unknown"
             topic = topic_name(self._settings.topics, subject) or bare_subject(subject)
             headers = _headers(message.headers) if message.headers else None
-            pipeline.receive(Delivery(topic, subject, message.payload, headers=headers, settle=settle))
+            pipeline.receive([Delivery(topic, subject, message.payload, "", headers, settle, at)])
         await asyncio.wait(
             [running, asyncio.create_task(pipeline.end())], return_when=asyncio.FIRST_COMPLETED
         )

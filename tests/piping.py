@@ -41,10 +41,11 @@ class Pipe:
     def receive(self, *payloads, topic="t", subject="t.s", reply="", settled=True):
         for payload in payloads:
             number = sum(self.account.received.values())
-            settle = (
-                (lambda outcome, number=number: self.outcomes.append((number, outcome))) if settled else None
-            )
-            self.pipeline.receive(Delivery(topic, subject, payload, reply, settle=settle))
+            settle = self._note if settled else None
+            self.pipeline.receive([Delivery(topic, subject, payload, reply, settle=settle, key=number)])
+
+    def _note(self, numbers, outcome):
+        self.outcomes += [(number, outcome) for number in numbers]
 
     async def acknowledge(self, reply):
         self.acknowledged.append(reply)

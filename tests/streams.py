@@ -157,4 +157,4 @@ def payloads(number: int, *, size: int = 0) -> list[bytes]:
 
 def deliver(delivery: Delivery) -> None:
     """Settle it as if the log shipper had it."""
-    delivery.settle(Outcome.DELIVERED)
+    delivery.settled(Outcome.DELIVERED)

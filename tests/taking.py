@@ -60,9 +60,10 @@ class Taking:
             log=self.log,
         )
 
-    def receive(self, delivery: Delivery) -> None:
-        self.before_receiving(delivery)
-        self.deliveries.append(delivery)
+    def receive(self, deliveries: list[Delivery]) -> None:
+        for delivery in deliveries:
+            self.before_receiving(delivery)
+            self.deliveries.append(delivery)
 
     @property
     def payloads(self) -> list[bytes]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def open_source(
     settings: Settings,
     *,
-    receive: Callable[[Delivery], None],
+    receive: Callable[[list[Delivery]], None],
     room: Callable[[], int],
     log: FilteringBoundLogger | None = None,
 ) -> Source:
@@ -40,7 +40,7 @@ def open_source(
 
     Args:
         settings: which servers, subjects and stream.
-        receive: called with each message; must not block.
+        receive: called with the messages of a read; must not block.
         room: the bytes of memory that are free, beyond which a stream is asked for no more.
         log: one line per change of state; its own logger by default.
 

@@ -10,14 +10,11 @@ and ``+TERM`` and for the subject that they are sent to; nats-server's `ackReply
 from __future__ import annotations
 
 from collections import deque
+from itertools import repeat
 from typing import TYPE_CHECKING
 
-import msgspec
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from nats_fluent.delivery import Outcome
+    from collections.abc import Sequence
 
 DELIVERED = b"+ACK"
 TERMINATED = b"+TERM"
@@ -30,57 +27,67 @@ RETRY_FIRST = 1.0
 RETRY_MOST = 60.0
 """Seconds, the longest such wait."""
 
+PORTION = 500
+"""Answers that are put together, and dropped, as one."""
+
 REMEMBERED = 20_000
 """Messages that are known again after they were delivered; up to twice as many are."""
 
 _NS = 1_000_000_000
 _SHORT = 9
 _LONG = 11
+_NUMBERS = 5
+"""Tokens behind the consumer's name."""
+
+CONSUMERS = 64
+"""Beginnings that are remembered. There is one, or a few when the consumer is made again under another name."""
 
 
 Key = int
-"""What tells a message from all others that a stream of that name ever had: see `Place.key`."""
+"""What tells a message from all others that a stream of that name ever had."""
 
 
-class Place(msgspec.Struct, frozen=True, gc=False):
-    """What the reply subject of a message says.
-
-    Attributes:
-        stream: the stream.
-        sequence: the message's number in it.
-        deliveries: how often it was delivered, this time included.
-        time_ns: when the stream took it, nanoseconds since 1970.
-        pending: messages that the consumer has still to deliver.
-    """
-
-    stream: str
-    sequence: int
-    deliveries: int
-    time_ns: int
-    pending: int
-
-    @property
-    def key(self) -> Key:
-        """The message: its number and its time, as a stream that was deleted and made again counts from 1 again."""
-        return self.sequence << 64 | self.time_ns
+Place = tuple[str, int, int, int, int, Key]
+"""What the reply subject of a message says: the stream, the message's number in it, how often it was delivered (this
+time included), when the stream took it (nanoseconds since 1970), how many messages the consumer has still to deliver,
+and the message's key: its number and its time, as a stream that was deleted and made again counts from 1 again."""
 
 
-def place(reply: str) -> Place | None:
-    """Read the reply subject of a message; None when it is not one of JetStream's."""
-    tokens = reply.split(".")
-    if len(tokens) == _SHORT:
-        at = 2
-    elif len(tokens) >= _LONG:
-        at = 4
-    else:
-        return None
-    if tokens[0] != "$JS" or tokens[1] != "ACK":
-        return None
-    stream, _, delivered, sequence, _, time_ns, pending = tokens[at : at + 7]
-    try:
-        return Place(stream, int(sequence), int(delivered), int(time_ns), int(pending))
-    except ValueError:
-        return None
+class Places:
+    """Reads reply subjects. What those of one consumer begin with is looked at once."""
+
+    def __init__(self) -> None:
+        self._streams: dict[str, str] = {}
+
+    def read(self, reply: str) -> Place | None:
+        """Read the reply subject of a message, None when it is not one of JetStream's."""
+        try:
+            front, delivered, number, _, time, pending = reply.rsplit(".", _NUMBERS)
+            stream, sequence, time_ns = self._streams[front], int(number), int(time)
+            deliveries = 1 if delivered == "1" else int(delivered)
+            return stream, sequence, deliveries, time_ns, int(pending), sequence << 64 | time_ns
+        except (KeyError, ValueError):
+            return self._read(reply)
+
+    def _read(self, reply: str) -> Place | None:
+        tokens = reply.split(".")
+        if len(tokens) == _SHORT:
+            at = 2
+        elif len(tokens) >= _LONG:
+            at = 4
+        else:
+            return None
+        if tokens[0] != "$JS" or tokens[1] != "ACK":
+            return None
+        try:
+            delivered, sequence, _, time_ns, pending = map(int, tokens[at + 2 : at + 7])
+        except ValueError:
+            return None
+        if len(tokens) == at + 7:  # no token behind the numbers
+            if len(self._streams) >= CONSUMERS:
+                self._streams.clear()
+            self._streams[".".join(tokens[:-_NUMBERS])] = tokens[at]
+        return tokens[at], sequence, delivered, time_ns, pending, sequence << 64 | time_ns
 
 
 def again(deliveries: int) -> bytes:
@@ -89,20 +96,10 @@ def again(deliveries: int) -> bytes:
     return b'%s {"delay":%d}' % (AGAIN, int(seconds * _NS))
 
 
-def publish(subject: str, payload: bytes) -> bytes:
-    r"""Return the protocol's command: ``PUB <subject> <#bytes>\r\n<payload>\r\n``."""
-    return b"PUB %s %d\r\n%s\r\n" % (subject.encode(), len(payload), payload)
-
-
-class Settled(msgspec.Struct, gc=False):
-    """What a delivery is settled with; a `functools.partial` would be one more for the garbage collector to look at."""
-
-    settle: Callable[[Key, Outcome], None]
-    key: Key
-
-    def __call__(self, outcome: Outcome) -> None:
-        """Say what became of the delivery."""
-        self.settle(self.key, outcome)
+def publish(subjects: Sequence[str], payload: bytes) -> bytes:
+    r"""Return the protocol's commands, one for each subject: ``PUB <subject> <#bytes>\r\n<payload>\r\n``."""
+    end = b" %d\r\n%s\r\n" % (len(payload), payload)
+    return b"PUB " + (end + b"PUB ").join([subject.encode() for subject in subjects]) + end
 
 
 class Unsettled:
@@ -129,29 +126,41 @@ class Unsettled:
     def __len__(self) -> int:
         return len(self._held)
 
-    def hold(self, key: Key, reply: str, now: float) -> bool:
-        """Note a message that arrived; return whether it is a new one."""
-        if key in self._delivered or key in self._delivered_before:
-            return False
-        held = self._held
-        known = held.pop(key, None)
-        held[key] = (reply, now + self.ack_wait / 2)
-        return known is None
+    def hold(self, keys: Sequence[Key], replies: Sequence[str], now: float) -> set[int]:
+        """Note messages that arrived, by their keys and reply subjects; return the indexes of those not new."""
+        held, when = self._held, now + self.ack_wait / 2
+        fresh = {*keys}
+        if (
+            len(fresh) == len(keys)
+            and fresh.isdisjoint(held)
+            and fresh.isdisjoint(self._delivered)
+            and fresh.isdisjoint(self._delivered_before)
+        ):
+            held.update(zip(keys, zip(replies, repeat(when)), strict=False))
+            return set()
+        known = set()
+        for at, (key, reply) in enumerate(zip(keys, replies, strict=True)):
+            if self.was_delivered(key):
+                known.add(at)
+                continue
+            if held.pop(key, None) is not None:
+                known.add(at)
+            held[key] = (reply, when)
+        return known
 
     def was_delivered(self, key: Key) -> bool:
         """Whether the message was delivered a short while ago."""
         return key in self._delivered or key in self._delivered_before
 
-    def settle(self, key: Key, *, delivered: bool) -> str:
-        """Hold a message no more, and return its reply subject; empty when it was not held."""
-        held = self._held.pop(key, None)
-        if held is None:
-            return ""
+    def settle(self, keys: Sequence[Key], *, delivered: bool) -> list[str]:
+        """Hold these messages no more, and return the reply subjects of those that were held."""
+        pop = self._held.pop
+        found = [pop(key, None) for key in keys]
         if delivered:
             if len(self._delivered) >= self._remembered:
                 self._delivered_before, self._delivered = self._delivered, set()
-            self._delivered.add(key)
-        return held[0]
+            self._delivered.update(keys)
+        return [held[0] for held in found if held is not None]
 
     def due(self, now: float) -> list[str]:
         """Return the reply subjects of those that the server is to hear of now."""
@@ -186,21 +195,33 @@ class Outgoing:
     """
 
     def __init__(self, most: int) -> None:
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[tuple[bytes, int]] = deque()
+        self._count = 0
         self.most = most
         self.dropped = 0
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return self._count
 
-    def add(self, command: bytes) -> None:
-        """Queue a command."""
-        if len(self._waiting) >= self.most:
-            self._waiting.popleft()
-            self.dropped += 1
-        self._waiting.append(command)
+    def add(self, replies: Sequence[str], answer: bytes) -> None:
+        """Queue an answer to each of these."""
+        for at in range(0, len(replies), PORTION):
+            portion = replies[at : at + PORTION]
+            while self._waiting and self._count + len(portion) > self.most:
+                self.dropped += self._next()[1]
+            self._waiting.append((publish(portion, answer), len(portion)))
+            self._count += len(portion)
 
     def take(self, count: int) -> bytes:
-        """Return the next commands, so many at most, as one."""
-        waiting = self._waiting
-        return b"".join([waiting.popleft() for _ in range(min(count, len(waiting)))])
+        """Return the next commands as one: about so many, as a portion is not divided."""
+        taken = []
+        while self._waiting and count > 0:
+            commands, answers = self._next()
+            count -= answers
+            taken.append(commands)
+        return b"".join(taken)
+
+    def _next(self) -> tuple[bytes, int]:
+        commands, answers = self._waiting.popleft()
+        self._count -= answers
+        return commands, answers

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from nats_fluent.delivery import Delivery
     from nats_fluent.sections import NatsSettings
+    from nats_fluent.source.parser import Message
     from nats_fluent.topics import Topic
 
 ACK = b"ack"
@@ -30,13 +31,13 @@ BACKLOG = 1024 * 1024
 
 
 class Source(ABC):
-    """Takes messages from NATS and hands each to `receive`.
+    """Takes messages from NATS and hands them to `receive`.
 
     Args:
         settings: the NATS connection.
         topics: which subjects, and the names that the deliveries carry.
-        receive: called with each message as it is read. It must not block: while it runs nothing is read. What it
-            raises ends the source.
+        receive: called with the messages that one read brought, in their order. It must not block: while it runs
+            nothing is read. What it raises ends the source.
         log: one line per change of state; its own logger by default.
 
     Attributes:
@@ -53,7 +54,7 @@ class Source(ABC):
         settings: NatsSettings,
         topics: Sequence[Topic],
         *,
-        receive: Callable[[Delivery], None],
+        receive: Callable[[list[Delivery]], None],
         log: FilteringBoundLogger | None = None,
     ) -> None:
         self._settings = settings
@@ -65,6 +66,7 @@ class Source(ABC):
             subjects=[topic.subject for topic in self._topics],
             log=self._log,
             changed=self._changed,
+            take=self._taken,
         )
         self._taking: asyncio.Task[None] | None = None
         self._subscribed = asyncio.Event()
@@ -165,6 +167,19 @@ class Source(ABC):
     @abstractmethod
     async def _take(self) -> None:
         """Take messages, on a connection that was opened; what it raises ends the source."""
+
+    def _taken(self, messages: list[Message]) -> None:
+        """Hand on what was read."""
+        try:
+            deliveries = self._deliveries(messages)
+            if deliveries:
+                self._receive(deliveries)
+        except Exception as error:  # noqa: BLE001 - in the read loop it would only end that
+            self._connection.fail(error)
+
+    @abstractmethod
+    def _deliveries(self, messages: list[Message]) -> list[Delivery]:
+        """Return what is to be handed on of messages."""
 
     def _changed(self) -> None:  # noqa: B027 - not every source wants to know
         """Take note that the connection was made or lost."""

@@ -52,6 +52,8 @@ class Client(SecuredClient):
     Args:
         settings: as `SecuredClient` has them.
         fatal: called once with the error after which nats-py would go on as if nothing had happened.
+        take: called with the messages of all subscriptions that `take` made, as they are read. It must not block:
+            while it runs nothing is read. What it raises ends the connection's read loop.
 
     Attributes:
         lost: why the last connection was lost; None when it never was.
@@ -59,7 +61,13 @@ class Client(SecuredClient):
         cut_off: connections that a server ended while it went on running.
     """
 
-    def __init__(self, settings: NatsSettings, *, fatal: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        settings: NatsSettings,
+        *,
+        fatal: Callable[[Exception], None],
+        take: Taker = lambda _: None,
+    ) -> None:
         super().__init__(settings)
         self._fatal = fatal
         self.lost: Exception | None = None
@@ -68,7 +76,7 @@ class Client(SecuredClient):
         self._lost_to = ""
         self._denials: list[str] = []
         self._complaint: tuple[ServerComplaint, float] | None = None
-        self._ps: FrameParser = FrameParser(self)
+        self._ps: FrameParser = FrameParser(self, take)
 
     @property
     def server_version(self) -> str:
@@ -90,12 +98,9 @@ class Client(SecuredClient):
         carrier = self._carrier
         return self.is_connected and carrier is not None and not carrier.is_closing()
 
-    async def take(self, subject: str, queue: str, taker: Taker) -> Subscription:
-        """Subscribe in a queue group; `taker` is called with each message as it is read.
-
-        It must not block: while it runs nothing is read. What it raises is fatal.
-        """
-        self._ps.takers[self._sid + 1] = taker  # subscribe() numbers it before a message can come
+    async def take(self, subject: str, queue: str, mark: object) -> Subscription:
+        """Subscribe in a queue group, and mark the messages, so that whoever takes them knows these."""
+        self._ps.marks[self._sid + 1] = mark  # subscribe() numbers it before a message can come
         return await self.subscribe(subject, queue=queue, cb=_no_callback)
 
     async def denied(self, subjects: Sequence[str]) -> list[str]:
@@ -115,7 +120,7 @@ class Client(SecuredClient):
         ]
 
     async def finish(self, subscription: Subscription) -> None:
-        """End the subscription; what was already received still reaches its taker.
+        """End the subscription; what was already received is still handed on.
 
         A connection that is down, or is lost meanwhile, cannot say which messages are still on their way; a later
         reconnect does not subscribe again.
@@ -129,7 +134,7 @@ class Client(SecuredClient):
         """End a subscription that no server knows, as when the connection was lost: none gets to know it again."""
         self._remove_sub(subscription._id)  # noqa: SLF001 - or the reconnect subscribes again
         subscription._stop_processing()  # noqa: SLF001 - its task would wait for ever
-        self._ps.takers.pop(subscription._id, None)  # noqa: SLF001
+        self._ps.marks.pop(subscription._id, None)  # noqa: SLF001
 
     async def ask(self) -> None:
         """Ask the server for a PONG, which counts for nats-py's own pings, too; it does not wait for the answer."""

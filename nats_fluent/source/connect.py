@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from nats_fluent.sections import NatsSettings
+    from nats_fluent.source.parser import Taker
 
 RECONNECT_WAIT = 2.0
 """Seconds between two attempts at the same server."""
@@ -86,6 +87,7 @@ class Connection:
         subjects: what will be subscribed to, to name it as it was written when the server denies it.
         log: one line per change of state goes there.
         changed: called when the connection was made, and when it was lost.
+        take: as `Client` has it.
 
     Attributes:
         client: the connection itself.
@@ -100,13 +102,14 @@ class Connection:
         subjects: Sequence[str],
         log: FilteringBoundLogger,
         changed: Callable[[], None] = lambda: None,
+        take: Taker = lambda _: None,
     ) -> None:
         self._changed = changed
         self._settings = settings
         self._subjects = {subject.lower(): subject for subject in subjects}
         self._log = log
         verify(settings)
-        self.client = Client(settings, fatal=self.fail)
+        self.client = Client(settings, fatal=self.fail, take=take)
         self.listening = Listening(self.client, log)
         self.denied_publishes = 0
         self._up = False

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from nats_fluent.sections import NatsSettings
-    from nats_fluent.source.parser import Taker
+    from nats_fluent.source.parser import Message
     from nats_fluent.topics import Topic
 
 
@@ -35,7 +35,7 @@ class CoreSource(Source):
         settings: NatsSettings,
         topics: Sequence[Topic],
         *,
-        receive: Callable[[Delivery], None],
+        receive: Callable[[list[Delivery]], None],
         log: FilteringBoundLogger | None = None,
     ) -> None:
         super().__init__(settings, topics, receive=receive, log=log)
@@ -54,7 +54,7 @@ class CoreSource(Source):
     async def _take(self) -> None:
         for topic in self._topics:
             subscription = await self._connection.client.take(
-                topic.subject, self._settings.queue_group, self._taker(topic.topic)
+                topic.subject, self._settings.queue_group, topic.topic
             )
             self._subscriptions.append(subscription)
         await self._confirm()
@@ -71,13 +71,8 @@ class CoreSource(Source):
             self._log.debug("the subscriptions wait for the connection")
         self._subscribed.set()
 
-    def _taker(self, topic: str) -> Taker:
-        receive, fail = self._receive, self._connection.fail
-
-        def take(subject: str, reply: str, payload: bytes, headers: bytes | None) -> None:
-            try:
-                receive(Delivery(topic, subject, payload, reply, headers))
-            except Exception as error:  # noqa: BLE001 - in the read loop it would only end that
-                fail(error)
-
-        return take
+    def _deliveries(self, messages: list[Message]) -> list[Delivery]:
+        return [
+            Delivery(topic, subject, payload, reply, headers)
+            for topic, subject, reply, payload, headers in messages
+        ]

@@ -12,13 +12,12 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-import msgspec
 from nats import errors
 
 from nats_fluent.addresses import bare_subject
 from nats_fluent.delivery import Delivery, Outcome
 from nats_fluent.source import acks
-from nats_fluent.source.acks import Outgoing, Settled, Unsettled, place, publish
+from nats_fluent.source.acks import Outgoing, Places, Unsettled
 from nats_fluent.source.api import Api, NotYet
 from nats_fluent.source.base import BACKLOG, Source
 from nats_fluent.source.client import end
@@ -32,9 +31,10 @@ if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
     from structlog.typing import FilteringBoundLogger
 
+    from nats_fluent.delivery import Settle
     from nats_fluent.sections import JetStreamSettings, NatsSettings
     from nats_fluent.source.acks import Key
-    from nats_fluent.source.parser import Taker
+    from nats_fluent.source.parser import Message
     from nats_fluent.source.pull import Ask
 
 LOOK_AGAIN = 0.2
@@ -56,7 +56,6 @@ SLICE = 2000
 NAMES = 10_000
 """Subjects whose topics are remembered."""
 
-_NS = 1_000_000_000
 _clock = time.monotonic
 
 
@@ -92,7 +91,7 @@ class JetStreamSource(Source):
         topics: Sequence[Topic],
         *,
         jetstream: JetStreamSettings,
-        receive: Callable[[Delivery], None],
+        receive: Callable[[list[Delivery]], None],
         room: Callable[[], int],
         log: FilteringBoundLogger | None = None,
     ) -> None:
@@ -101,6 +100,7 @@ class JetStreamSource(Source):
         # A topic is never made of the message's own subject: it may become a Kafka topic, and subjects have no end.
         others = [Topic(each, bare_subject(each) or jetstream.stream) for each in jetstream.filter_subjects]
         self._kinds = (*self._topics, *others, Topic(">", jetstream.stream))
+        self._places = Places()
         self._unsettled = Unsettled(jetstream.ack_wait)
         self._outgoing = Outgoing(2 * jetstream.max_ack_pending + SLICE)
         self._window = PullWindow(
@@ -113,6 +113,8 @@ class JetStreamSource(Source):
         self._free: list[_Inbox] = []
         self._leaving: set[asyncio.Task[None]] = set()
         self._names: dict[str, str] = {}
+        # One object, by which a chunk knows that one call is enough for all of these.
+        self._settling: Settle = self._settle
         self._wake = asyncio.Event()
         self._up = asyncio.Event()
         self._answers = asyncio.Event()
@@ -167,9 +169,9 @@ class JetStreamSource(Source):
         for task in [*self._telling, *self._leaving]:
             await end(task)
         self._telling.clear()
-        for reply in self._unsettled.clear():
-            self._outgoing.add(publish(reply, acks.AGAIN))
-            self.returned += 1
+        again = self._unsettled.clear()
+        self._outgoing.add(again, acks.AGAIN)
+        self.returned += len(again)
         with contextlib.suppress(errors.Error, OSError):
             while self._outgoing and self._connection.connected:
                 await self._connection.client.send(self._outgoing.take(SLICE), backlog=BACKLOG)
@@ -239,22 +241,13 @@ class JetStreamSource(Source):
         self._inboxes[ask.pull] = inbox
         if not self._window.is_open(ask.pull):
             return  # the connection was lost meanwhile
-        request = {
-            "batch": ask.batch,
-            "expires": round(ask.expires * _NS),
-            "idle_heartbeat": round(ask.heartbeat * _NS),
-        }
-        if ask.max_bytes:
-            request["max_bytes"] = ask.max_bytes
         subject = f"{self._api.prefix}.CONSUMER.MSG.NEXT.{self._api.where}"
         with contextlib.suppress(errors.OutboundBufferLimitError):  # a pull that stays silent is given up
-            await self._connection.client.publish(
-                subject, msgspec.json.encode(request), reply=f"{inbox.prefix}.{ask.pull}"
-            )
+            await self._connection.client.publish(subject, ask.request, reply=f"{inbox.prefix}.{ask.pull}")
 
     async def _new_inbox(self) -> _Inbox:
         inbox = _Inbox(self._connection.client.new_inbox())
-        inbox.subscription = await self._connection.client.take(f"{inbox.prefix}.*", "", self._taker(inbox))
+        inbox.subscription = await self._connection.client.take(f"{inbox.prefix}.*", "", inbox)
         return inbox
 
     def _leave(self, inbox: _Inbox) -> None:
@@ -289,48 +282,54 @@ class JetStreamSource(Source):
 
     # Taking
 
-    def _taker(self, inbox: _Inbox) -> Taker:
-        receive, fail = self._receive, self._connection.fail
-        hold, taken, wake = self._unsettled.hold, self._window.taken, self._wake
-        names, settle = self._names, self._settle
+    def _deliveries(self, messages: list[Message]) -> list[Delivery]:
+        now = _clock()
+        read, names, settle = self._places.read, self._names, self._settling
+        found: list[Delivery] = []
+        keys: list[Key] = []
+        replies: list[str] = []
+        pull = count = size = 0
+        for inbox, subject, reply, payload, headers in messages:
+            at = read(reply)
+            if inbox.pull != pull or at is None:
+                self._count(pull, count, size, now)
+                pull, count, size = inbox.pull, 0, 0
+            if at is None:
+                self._status(subject, headers)
+                continue
+            stream, sequence, deliveries, time_ns, self.pending, key = at
+            count += 1
+            size += len(subject) + len(reply) + len(payload) + (len(headers) if headers is not None else 0)
+            if deliveries > 1:
+                self.redelivered += 1
+            keys.append(key)
+            replies.append(reply)
+            found.append(
+                Delivery(
+                    names.get(subject) or self._name(subject),
+                    subject,
+                    payload,
+                    "",
+                    headers,
+                    settle,
+                    key,
+                    stream,
+                    sequence,
+                    deliveries,
+                    time_ns,
+                )
+            )
+        self._count(pull, count, size, now)
+        known = self._unsettled.hold(keys, replies, now)
+        if not known:
+            return found
+        delivered = self._unsettled.was_delivered
+        self._say([replies[at] for at in known if delivered(keys[at])], acks.DELIVERED)
+        return [delivery for at, delivery in enumerate(found) if at not in known]
 
-        def take(subject: str, reply: str, payload: bytes, headers: bytes | None) -> None:
-            try:
-                at = place(reply)
-                if at is None:
-                    self._status(subject, headers)
-                    return
-                now = _clock()
-                size = len(subject) + len(reply) + len(payload) + (len(headers) if headers is not None else 0)
-                if taken(inbox.pull, size, now):
-                    wake.set()
-                self.pending = at.pending
-                if at.deliveries > 1:
-                    self.redelivered += 1
-                key = at.key
-                if hold(key, reply, now):
-                    topic = names.get(subject) or self._name(subject)
-                    receive(
-                        Delivery(
-                            topic,
-                            subject,
-                            payload,
-                            "",
-                            headers,
-                            Settled(settle, key),
-                            at.stream,
-                            at.sequence,
-                            at.deliveries,
-                            at.time_ns,
-                        )
-                    )
-                elif self._unsettled.was_delivered(key):
-                    self._outgoing.add(publish(reply, acks.DELIVERED))
-                    self._answers.set()
-            except Exception as error:  # noqa: BLE001 - in the read loop it would only end that
-                fail(error)
-
-        return take
+    def _count(self, pull: int, count: int, size: int, now: float) -> None:
+        if count and self._window.taken(pull, count, size, now):
+            self._wake.set()
 
     def _status(self, subject: str, headers: bytes | None) -> None:
         r"""Take in what the server says of a pull: ``NATS/1.0 <code> <text>\r\n...``, on the pull's own inbox."""
@@ -357,19 +356,19 @@ class JetStreamSource(Source):
 
     # Answering
 
-    def _settle(self, key: Key, outcome: Outcome) -> None:
-        reply = self._unsettled.settle(key, delivered=outcome is not Outcome.RETRY)
-        if not reply:
-            return
+    def _settle(self, keys: list[Key], outcome: Outcome) -> None:
         match outcome:
             case Outcome.DELIVERED | Outcome.FILTERED:
-                answer = acks.DELIVERED
+                self._say(self._unsettled.settle(keys, delivered=True), acks.DELIVERED)
             case Outcome.UNDECODABLE:
-                answer = acks.TERMINATED
+                self._say(self._unsettled.settle(keys, delivered=True), acks.TERMINATED)
             case _:
-                at = place(reply)
-                answer = acks.again(at.deliveries if at is not None else 1)
-        self._outgoing.add(publish(reply, answer))
+                for reply in self._unsettled.settle(keys, delivered=False):
+                    at = self._places.read(reply)
+                    self._say([reply], acks.again(at[2] if at is not None else 1))
+
+    def _say(self, replies: list[str], answer: bytes) -> None:
+        self._outgoing.add(replies, answer)
         self._answers.set()
         self._wake.set()
 
@@ -389,9 +388,7 @@ class JetStreamSource(Source):
         while True:
             await asyncio.sleep(self._unsettled.ack_wait / TICKS)
             if self._up.is_set():
-                for reply in self._unsettled.due(_clock()):
-                    self._outgoing.add(publish(reply, acks.AT_WORK))
-                self._answers.set()
+                self._say(self._unsettled.due(_clock()), acks.AT_WORK)
 
     async def _watched(self, part: Coroutine[None, None, None]) -> None:
         try:

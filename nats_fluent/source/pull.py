@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -49,6 +51,7 @@ BACK_OFF_FIRST = 0.1
 BACK_OFF_MOST = 5.0
 """Seconds, the longest such wait."""
 
+_NS = 1_000_000_000
 _HEARTBEAT, _EXPIRED, _CONFLICT = 100, 408, 409
 _LARGER = "message size exceeds maxbytes"
 _NO_MATTER = ("server shutdown", "leadership change", "batch completed")
@@ -71,6 +74,18 @@ class Ask(NamedTuple):
     max_bytes: int
     expires: float
     heartbeat: float
+
+    @property
+    def request(self) -> bytes:
+        """What is sent to the server."""
+        request = {
+            "batch": self.batch,
+            "expires": round(self.expires * _NS),
+            "idle_heartbeat": round(self.heartbeat * _NS),
+        }
+        if self.max_bytes:
+            request["max_bytes"] = self.max_bytes
+        return msgspec.json.encode(request)
 
 
 class _Pull:
@@ -152,12 +167,12 @@ class PullWindow:
         self._open[ask.pull] = _Pull(ask, now)
         return ask
 
-    def taken(self, number: int, size: int, now: float) -> bool:
-        """Count a message of `size` bytes for the pull that brought it; return whether `ask` may say more now."""
+    def taken(self, number: int, count: int, size: int, now: float) -> bool:
+        """Count messages, of `size` bytes in all, for the pull that brought them; return whether `ask` may say more."""
         pull = self._open.get(number)
         if pull is None:
             return False
-        pull.got += 1
+        pull.got += count
         pull.bytes += size
         pull.heard = now
         batch = pull.ask.batch

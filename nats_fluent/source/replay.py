@@ -209,15 +209,15 @@ class ReplaySource(JetStreamSource):
         *,
         jetstream: JetStreamSettings,
         part: Part,
-        receive: Callable[[Delivery], None],
+        receive: Callable[[list[Delivery]], None],
         room: Callable[[], int],
         log: FilteringBoundLogger | None = None,
     ) -> None:
-        def in_part(delivery: Delivery) -> None:
-            if delivery.sequence <= part.last:
-                receive(delivery)
-            elif delivery.settle is not None:
-                delivery.settle(Outcome.DELIVERED)  # to this consumer alone
+        def in_part(deliveries: list[Delivery]) -> None:
+            for delivery in deliveries:
+                if delivery.sequence > part.last:
+                    delivery.settled(Outcome.DELIVERED)  # to this consumer alone
+            receive([delivery for delivery in deliveries if delivery.sequence <= part.last])
 
         super().__init__(settings, topics, jetstream=jetstream, receive=in_part, room=room, log=log)
         self._api = self._replay = ReplayApi(self._connection.client, jetstream, self._topics, part)

@@ -60,8 +60,8 @@ def check(data: bytes) -> None:
 def taken(data: bytes, size: int) -> tuple[list[object], bool]:
     """Return what is taken from the bytes, read so many at a time, and whether it ended in an error."""
     client = Told()
-    reader = parser.FrameParser(client)
-    reader.takers[1] = lambda *message: client.told.append(message)
+    reader = parser.FrameParser(client, client.told.extend)
+    reader.marks[1] = "mark"
 
     async def feed() -> bool:
         for at in range(0, len(data), size):

@@ -38,7 +38,7 @@ def server(tmp_path: Path) -> Iterator[StreamServer]:
 
 
 def deliver(delivery: Delivery) -> None:
-    delivery.settle(Outcome.DELIVERED)
+    delivery.settled(Outcome.DELIVERED)
 
 
 async def refused(taken: StreamTaking) -> str:

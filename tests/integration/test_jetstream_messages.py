@@ -151,7 +151,7 @@ async def test_what_is_given_back_comes_again_later(
         await ops.make()
 
         def full_twice(delivery: Delivery) -> None:
-            delivery.settle(Outcome.RETRY if delivery.deliveries < 3 else Outcome.DELIVERED)
+            delivery.settled(Outcome.RETRY if delivery.deliveries < 3 else Outcome.DELIVERED)
 
         async with pulling(server, before=full_twice) as taken:
             await ops.publish("events.a", b"x")
@@ -175,7 +175,7 @@ async def test_an_undecodable_one_is_terminated_and_others_are_not(server: Strea
             for delivery, outcome in zip(
                 taken.deliveries, (Outcome.DELIVERED, Outcome.UNDECODABLE, Outcome.DELIVERED), strict=True
             ):
-                delivery.settle(outcome)
+                delivery.settled(outcome)
             await ops.settled(3)
             await until(lambda: told, what="the advisory")
         assert len(told) == 1

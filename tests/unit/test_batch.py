@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nats_fluent.batch import MAX_OPEN_TAGS, Batcher
-from nats_fluent.delivery import Outcome
+from nats_fluent.delivery import Outcome, Waiting
 from nats_fluent.sections import BatchSettings
 
 
@@ -119,24 +119,30 @@ def test_the_oldest_goes_when_too_many_tags_are_open():
 
 
 def test_what_a_chunk_carries_back():
-    batch = batcher(max_records=4)
-    told = []
-    batch.add("a", b"1", 0.0, lambda outcome: told.append(("one", outcome)))
-    batch.add("a", b"2", 0.0, None, True)
-    batch.add("a", b"3", 0.0, lambda outcome: told.append(("three", outcome)), True)
-    batch.add("a", b"4", 0.0)
+    batch = batcher(max_records=8)
+    batch.add("a", b"1", 0.0, print, "one")
+    batch.add("a", b"2", 0.0, None, None, True)
+    batch.add("a", b"3", 0.0, print, "three")
+    batch.add("a", b"4", 0.0, print, "four", True)
+    batch.add("a", b"5", 0.0, repr, "five", True)
+    batch.add("a", b"6", 0.0)
+    batch.add("a", b"7", 0.0, print, "seven")
+    batch.add("a", b"8", 0.0, print, "eight")
     (chunk,) = batch.ready
-    assert (chunk.count, chunk.undecodable) == (4, 2)
-    for settle, outcome in chunk.settles:
-        settle(outcome)
-    assert told == [("one", Outcome.DELIVERED), ("three", Outcome.UNDECODABLE)]
+    assert (chunk.count, chunk.undecodable) == (8, 3)
+    assert chunk.waiting == [
+        Waiting(print, Outcome.DELIVERED, ["one", "three"]),
+        Waiting(print, Outcome.UNDECODABLE, ["four"]),
+        Waiting(repr, Outcome.UNDECODABLE, ["five"]),
+        Waiting(print, Outcome.DELIVERED, ["seven", "eight"]),
+    ]
 
 
 def test_a_chunk_carries_nothing_of_the_one_before():
     batch = batcher(max_records=1)
-    batch.add("a", b"1", 0.0, print, True)
+    batch.add("a", b"1", 0.0, print, 1, True)
     batch.add("a", b"2", 0.0)
-    assert [(chunk.count, chunk.undecodable, len(chunk.settles)) for chunk in batch.ready] == [
+    assert [(chunk.count, chunk.undecodable, len(chunk.waiting)) for chunk in batch.ready] == [
         (1, 1, 1),
         (1, 0, 0),
     ]

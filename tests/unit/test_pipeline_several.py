@@ -90,8 +90,8 @@ async def test_what_became_of_all_is_the_least_of_what_became_of_each(outcomes, 
         pipe.receive(GOOD)
         await idle()
         for outcome in outcomes:
-            ((settle, _),) = pipe.chunks.pop().settles
-            settle(outcome)
+            ((settle, _, keys),) = pipe.chunks.pop().waiting
+            settle(keys, outcome)
         assert pipe.outcomes == [(0, all_in_all)]
 
 

@@ -23,7 +23,7 @@ def chunk(name="AAAAAAAAAAAAAAAAAAAAAA==", *, entries=b"entries", count=2, undec
 
 
 def same(one, other):
-    fields = ("id", "tag", "entries", "count", "undecodable", "settles")
+    fields = ("id", "tag", "entries", "count", "undecodable", "waiting")
     return all(getattr(one, field) == getattr(other, field) for field in fields)
 
 

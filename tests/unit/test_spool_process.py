@@ -17,7 +17,7 @@ from piping import Pipe
 from taking import capturing_log
 
 from nats_fluent.backlog import BLOCK, HEAD, RETRY, Stored, footprint
-from nats_fluent.delivery import CHUNK_BYTES, Chunk, Outcome
+from nats_fluent.delivery import CHUNK_BYTES, Chunk, Outcome, Waiting
 from nats_fluent.errors import SpoolError
 from nats_fluent.sections import BatchSettings, FluentSettings, SpoolSettings
 from nats_fluent.settings import Settings
@@ -99,13 +99,17 @@ class Process(RuleBasedStateMachine):
         number = self.submitted
         self.account.received["t"] += 1
 
-        def settle(outcome):
+        def settle(_keys, outcome):
             assert outcome in {Outcome.DELIVERED, Outcome.SPOOLED}
             assert str(number) not in self.told  # once
             self.told.add(str(number))
 
         chunk = Chunk(
-            id=str(number), tag="t", entries=b"x" * size, count=1, settles=((settle, Outcome.DELIVERED),)
+            id=str(number),
+            tag="t",
+            entries=b"x" * size,
+            count=1,
+            waiting=[Waiting(settle, Outcome.DELIVERED, [None])],
         )
         self.pipeline._charge(chunk, 0.0)
         self.spooler.submit(chunk)

@@ -11,7 +11,7 @@ from piping import Pipe
 from scripted import idle
 from taking import capturing_log
 
-from nats_fluent.delivery import CHUNK_BYTES, Chunk, Outcome
+from nats_fluent.delivery import CHUNK_BYTES, Chunk, Outcome, Waiting
 from nats_fluent.errors import SettingsError
 from nats_fluent.sections import BatchSettings, FluentSettings, SpoolSettings
 from nats_fluent.settings import Settings
@@ -56,8 +56,8 @@ class Desk:
     def submit(self, *names, size=100):
         for name in names:
             self.account.received["t"] += 1
-            settles = ((self.outcomes.append, Outcome.DELIVERED),)
-            chunk = Chunk(id=name, tag="t", entries=b"x" * size, count=1, settles=settles)
+            waiting = [Waiting(lambda _, outcome: self.outcomes.append(outcome), Outcome.DELIVERED, [None])]
+            chunk = Chunk(id=name, tag="t", entries=b"x" * size, count=1, waiting=waiting)
             self.pipe.pipeline._charge(chunk, 0.0)
             self.spooler.submit(chunk)
 

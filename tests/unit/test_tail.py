@@ -132,7 +132,7 @@ def a_tail(*subjects, **options):
 def test_what_several_subscriptions_bring_is_shown_once():
     one = a_tail("a.*", "*.b", "c")
     for subscription, subject in (("a.*", "a.b"), ("*.b", "a.b"), ("*.b", "z.b"), ("c", "c")):
-        one._receive(Delivery(subscription, subject, b""))
+        one._receive([Delivery(subscription, subject, b"")])
     assert [record["subject"] for record in one._records()] == ["a.b", "z.b", "c"]
 
 
@@ -140,13 +140,13 @@ def test_what_finds_no_room_is_counted_and_said(capsys):
     one = a_tail(">")
     payload = bytes(tail.BUFFER_BYTES // 4)
     for _ in range(6):
-        one._receive(Delivery(">", "s", payload))
+        one._receive([Delivery(">", "s", payload)])
     one._tell_dropped()
     one._tell_dropped()
     assert capsys.readouterr().err == "Cannot keep up: 3 publications are not shown, wanted or not.\n"
     one._waiting.popleft()
     one._bytes = 0
-    one._receive(Delivery(">", "s", payload))
+    one._receive([Delivery(">", "s", payload)])
     one._tell_dropped()
     assert capsys.readouterr().err == ""
 
@@ -155,7 +155,7 @@ def test_records_carry_the_topic_of_the_settings():
     settings = Settings(topics=(Topic("flows.*", "flows"),))
     one = tail._Tail(settings, (Topic(">", ">"),), wanted=Wanted(), show=tail.as_json, count=2)
     for subject in ("flows.eu", "other.eu", "other.us"):
-        one._receive(Delivery(">", subject, b"x"))
+        one._receive([Delivery(">", subject, b"x")])
     assert [record["topic"] for record in one._records()] == ["flows", "other.eu"]
 
 

@@ -39,7 +39,7 @@ class Recording:
 
 def fed(parser_class, *reads: bytes) -> list[tuple]:
     client = Recording()
-    parser = parser_class(client)
+    parser = parser_class(client, *([client.seen.append] if parser_class is FrameParser else []))
 
     async def feed() -> None:
         for read in reads:
@@ -49,11 +49,18 @@ def fed(parser_class, *reads: bytes) -> list[tuple]:
     return client.seen
 
 
+def marked(messages: list[tuple]) -> list[tuple]:
+    """Return the messages without their marks."""
+    assert messages
+    assert {mark for mark, *_ in messages} == {"mark"}
+    return [message[1:] for message in messages]
+
+
 def taken(*reads: bytes) -> tuple[list[tuple], Recording]:
     client = Recording()
-    parser = FrameParser(client)
     seen: list[tuple] = []
-    parser.takers[7] = lambda *message: seen.append(message)
+    parser = FrameParser(client, lambda messages: seen.extend(marked(messages)))
+    parser.marks[7] = "mark"
 
     async def feed() -> None:
         for read in reads:
@@ -163,9 +170,9 @@ def test_junk_is_a_protocol_error_or_waits_for_more(junk):
 
 def test_another_connection_begins_with_nothing_left_of_the_last():
     client = Recording()
-    parser = FrameParser(client)
     seen: list[tuple] = []
-    parser.takers[7] = lambda *message: seen.append(message)
+    parser = FrameParser(client, lambda messages: seen.extend(marked(messages)))
+    parser.marks[7] = "mark"
 
     async def feed() -> None:
         await parser.parse(b"MSG events 7 100\r\nfirst part")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +32,7 @@ class Rig:
         return self.window.ask(self.now)
 
     def take(self, number, count=1, size=100):
-        return [self.window.taken(number, size, self.now) for _ in range(count)][-1]
+        return [self.window.taken(number, 1, size, self.now) for _ in range(count)][-1]
 
     def status(self, number, code, text=""):
         self.window.status(number, code, text, self.now)
@@ -46,6 +48,15 @@ def test_nothing_is_asked_of_a_consumer_that_nobody_looked_at():
     assert window.ask(0.0) is None
     window.trusted(Limits(30.0, 100))
     assert window.ask(0.0).batch == 100
+
+
+def test_what_is_sent_to_the_server():
+    rig = Rig()
+    ask = rig.ask()._replace(batch=3, max_bytes=70)
+    all_of_it = {"batch": 3, "max_bytes": 70, "expires": 30 * 10**9, "idle_heartbeat": 5 * 10**9}
+    assert json.loads(ask.request) == all_of_it
+    del all_of_it["max_bytes"]
+    assert json.loads(ask._replace(max_bytes=0).request) == all_of_it
 
 
 def test_the_second_pull_is_opened_when_the_first_has_brought_half():
@@ -314,7 +325,7 @@ class Server:
                 return
             self.sizes.pop(0)
             self.held.append(size)
-            self.window.taken(number, size, self.now)
+            self.window.taken(number, 1, size, self.now)
             count -= 1
             ask[:2] = batch - 1, (most - size) or -1 if most else 0
             if batch == 1:
