@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from structlog.typing import FilteringBoundLogger
+    from nats_fluent.log import Log
 
 COUNTED_SUBJECTS = 1000
 """Subjects whose drops are counted on their own; a wildcard can match any number of them."""
@@ -31,7 +31,7 @@ class Drops:
         counts: messages dropped since the start, per subject; at most `COUNTED_SUBJECTS` of them and `OTHER`.
     """
 
-    def __init__(self, log: FilteringBoundLogger) -> None:
+    def __init__(self, log: Log) -> None:
         self.counts: dict[str, int] = {}
         self._log = log
         self._unsaid: dict[str, int] = {}

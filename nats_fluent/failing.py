@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from structlog.typing import FilteringBoundLogger
-
+    from nats_fluent.log import Log
     from nats_fluent.record import Transformed
 
 QUIET = 60.0
@@ -25,7 +24,7 @@ class Failing:
         clock: seconds, never going back.
     """
 
-    def __init__(self, log: FilteringBoundLogger, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, log: Log, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
         self._clock = clock
         self._failing: dict[str, tuple[float, int]] = {}

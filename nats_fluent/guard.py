@@ -20,8 +20,7 @@ from nats_fluent.watchdog import Heartbeat, Limit, Verdict, Watchdog
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
-    from structlog.typing import FilteringBoundLogger
-
+    from nats_fluent.log import Log
     from nats_fluent.settings import Settings
     from nats_fluent.watchdog import Sign
 
@@ -105,7 +104,7 @@ class Guard:
         *,
         signs: Callable[[], Mapping[str, Sign]],
         restarts: Mapping[str, Callable[[], Awaitable[None]]],
-        log: FilteringBoundLogger,
+        log: Log,
     ) -> None:
         self._limits = limits
         self._signs = signs

@@ -30,9 +30,8 @@ from nats_fluent.visitors import MOST, Visitors
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from structlog.typing import FilteringBoundLogger
-
     from nats_fluent.health import Health
+    from nats_fluent.log import Log
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -61,7 +60,7 @@ async def serving(
     facts: Callable[[], Facts | Awaitable[Facts]],
     *,
     drain: Callable[[], None],
-    log: FilteringBoundLogger,
+    log: Log,
 ) -> AsyncIterator[None]:
     """Serve while the block runs; arguments and errors as for `Endpoint`."""
     endpoint = Endpoint(listen, facts, drain=drain, log=log)
@@ -97,7 +96,7 @@ class Endpoint:
         facts: Callable[[], Facts | Awaitable[Facts]],
         *,
         drain: Callable[[], None],
-        log: FilteringBoundLogger,
+        log: Log,
     ) -> None:
         self._listen = listen
         self._facts = facts

@@ -9,15 +9,17 @@ import contextlib
 import logging
 import sys
 import traceback
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import msgspec
-import structlog
+
+from nats_fluent.log import Log, direct
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, MutableMapping
+    from collections.abc import Callable, Iterable
 
-    from structlog.typing import EventDict, Processor, WrappedLogger
+    from nats_fluent.log import Level
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -25,7 +27,7 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 def configure(
     *,
     format: Literal["text", "json", "stackdriver"],  # noqa: A002 - the setting's name
-    level: Literal["debug", "info", "warning", "error"],
+    level: Level,
     stream: TextIO | None = None,
     worker: int | None = None,
 ) -> None:
@@ -36,27 +38,27 @@ def configure(
     A traceback is in the field ``traceback`` at level debug only; the field ``error`` names the exception
     at each.
     """
-    render: dict[str, Processor] = {"text": _text, "json": _json, "stackdriver": _stackdriver}
-    marks: list[Processor] = []
-    if worker is not None:
+    form: Callable[[str, Level, str, dict[str, Any]], str]
+    form = {"text": _text, "json": _json, "stackdriver": _stackdriver}[format]
+    stream = stream or sys.stderr
+    mark = {} if worker is None else {"worker": worker}
 
-        def mark(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-            event["worker"] = worker
-            return event
+    def take(at: Level, event: str, fields: dict[str, Any]) -> None:
+        if _LEVELS[at] < _LEVELS[level]:
+            return
+        error = _exception(fields)
+        fields |= mark
+        if error is not None:
+            fields["error"] = f"{type(error).__name__}: {error}"
+            if level == "debug":
+                fields["traceback"] = "".join(traceback.format_exception(error))
+        line = form(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"), at, event, fields)
+        # A stream that is gone or full must not stop the records. ValueError: it is closed.
+        with contextlib.suppress(OSError, ValueError):
+            stream.write(f"{line}\n")
+            stream.flush()
 
-        marks.append(mark)
-    structlog.configure(
-        processors=[
-            *marks,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-            _name_exception if level != "debug" else _show_exception,
-            render[format],
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=_Lines(stream or sys.stderr),
-        cache_logger_on_first_use=False,
-    )
+    direct(take)
     libraries = logging.getLogger()
     libraries.handlers[:] = [_Libraries()]
     libraries.setLevel(logging.WARNING)
@@ -65,56 +67,22 @@ def configure(
 def warn_of_settings(warnings: Iterable[str]) -> None:
     """Log what `settings.load` warns of."""
     for warning in warnings:
-        structlog.get_logger().warning("a setting may not do what is meant", reason=warning)
-
-
-class _Lines:
-    """Writes lines; is its own factory. A stream that is gone or full must not stop the records."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __call__(self, *_: object) -> _Lines:
-        return self
-
-    def msg(self, line: str) -> None:
-        # ValueError: the stream is closed.
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.write(f"{line}\n")
-            self._stream.flush()
-
-    debug = info = warning = error = critical = msg
+        Log().warning("a setting may not do what is meant", reason=warning)
 
 
 class _Libraries(logging.Handler):
     """Passes on what libraries log, asyncio's lost exceptions first of all."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        structlog.get_logger().log(
-            record.levelno,
-            "a library reports",
-            library=record.name,
-            text=record.getMessage(),
-            exc_info=record.exc_info,
+        log = Log()
+        (log.error if record.levelno >= logging.ERROR else log.warning)(
+            "a library reports", library=record.name, text=record.getMessage(), exc_info=record.exc_info
         )
 
 
-def _name_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    if error := _exception(event):
-        event["error"] = f"{type(error).__name__}: {error}"
-    return event
-
-
-def _show_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    if error := _exception(event):
-        event["error"] = f"{type(error).__name__}: {error}"
-        event["traceback"] = "".join(traceback.format_exception(error))
-    return event
-
-
-def _exception(event: MutableMapping[str, Any]) -> BaseException | None:
-    """Take ``exc_info`` out of the event, in any of the forms that logging allows."""
-    match event.pop("exc_info", None):
+def _exception(fields: dict[str, Any]) -> BaseException | None:
+    """Take ``exc_info`` out of the fields, in any of the forms that logging allows."""
+    match fields.pop("exc_info", None):
         case BaseException() as error:
             return error
         case (_, BaseException() as error, _):
@@ -123,10 +91,9 @@ def _exception(event: MutableMapping[str, Any]) -> BaseException | None:
             return sys.exc_info()[1] if found else None
 
 
-def _text(_: WrappedLogger, __: str, event: EventDict) -> str:
-    time, level, what = event.pop("time"), event.pop("level"), event.pop("event")
-    fields = "".join(f" {name}={_value(value)}" for name, value in event.items())
-    return f"{time} {level:<7} {what}{fields}"
+def _text(time: str, level: Level, event: str, fields: dict[str, Any]) -> str:
+    shown = "".join(f" {name}={_value(value)}" for name, value in fields.items())
+    return f"{time} {level:<7} {event}{shown}"
 
 
 def _value(value: object) -> str:
@@ -135,15 +102,12 @@ def _value(value: object) -> str:
     return text if text and text.isprintable() and not set(text) & set(' "=') else _encode(text)
 
 
-def _json(_: WrappedLogger, __: str, event: EventDict) -> str:
-    first = {"time": event.pop("time"), "level": event.pop("level"), "event": event.pop("event")}
-    return _encode(first | dict(event))
+def _json(time: str, level: Level, event: str, fields: dict[str, Any]) -> str:
+    return _encode({"time": time, "level": level, "event": event} | fields)
 
 
-def _stackdriver(_: WrappedLogger, __: str, event: EventDict) -> str:
-    severity = event.pop("level").upper()
-    first = {"time": event.pop("time"), "severity": severity, "message": event.pop("event")}
-    return _encode(first | dict(event))
+def _stackdriver(time: str, level: Level, event: str, fields: dict[str, Any]) -> str:
+    return _encode({"time": time, "severity": level.upper(), "message": event} | fields)
 
 
 def _encode(value: object) -> str:

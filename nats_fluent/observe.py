@@ -23,11 +23,10 @@ from nats_fluent.health import STALLED
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from structlog.typing import FilteringBoundLogger
-
     from nats_fluent.account import Histogram
     from nats_fluent.drops import Drops
     from nats_fluent.guard import Guard
+    from nats_fluent.log import Log
     from nats_fluent.pipeline import Pipeline
     from nats_fluent.settings import Settings
     from nats_fluent.sink import Sink
@@ -69,7 +68,7 @@ class Observer:
         spooler: Spooler | None,
         drops: Drops,
         guard: Guard,
-        log: FilteringBoundLogger,
+        log: Log,
     ) -> None:
         self._settings = settings
         self._source = source

@@ -14,7 +14,6 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
-import structlog
 import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -25,6 +24,7 @@ from nats_fluent.addresses import SUBJECTS
 from nats_fluent.errors import NatsFluentError, RunFailed, SettingsError
 from nats_fluent.failing import Failing
 from nats_fluent.loader import with_transforms
+from nats_fluent.log import Log
 from nats_fluent.options import quote
 from nats_fluent.pipeline import DELIVERY_BYTES, Pipeline
 from nats_fluent.record import FORWARD_LEVELS
@@ -230,7 +230,7 @@ class _Replay:
         self._wake = asyncio.Event()
         self._to_stdout = settings.fluent.url[0].scheme == "stdout"
         levels = None if self._to_stdout else FORWARD_LEVELS
-        self._failing = Failing(structlog.get_logger())
+        self._failing = Failing(Log())
         self._pipeline = Pipeline(
             settings.batch,
             with_transforms(recorder_of(settings, new_run_id(), levels=levels), settings, levels=levels),
@@ -246,7 +246,7 @@ class _Replay:
             part=part,
             receive=self._pipeline.receive if self._pace is None else self._enqueue,
             room=lambda: self._pipeline.room - self._queued_bytes,
-            log=structlog.get_logger(),
+            log=Log(),
         )
         self._floor = part.first - 1
 

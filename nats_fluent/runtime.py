@@ -20,7 +20,6 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgpack
-import structlog
 import uvloop
 
 from nats_fluent.addresses import bare_subject
@@ -31,6 +30,7 @@ from nats_fluent.errors import NatsFluentError
 from nats_fluent.failing import Failing
 from nats_fluent.guard import Guard, Restartable, limits
 from nats_fluent.loader import with_transforms
+from nats_fluent.log import Log
 from nats_fluent.observe import Observer
 from nats_fluent.pipeline import Pipeline
 from nats_fluent.record import FORWARD_LEVELS
@@ -126,7 +126,7 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self._timeout = settings.shutdown.timeout
         self._listen = settings.http.listen
-        self._log = structlog.get_logger()
+        self._log = Log()
         self._drops = Drops(self._log)
         self._failing = Failing(self._log)
         levels = None if settings.fluent.url[0].scheme == "stdout" else FORWARD_LEVELS

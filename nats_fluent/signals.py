@@ -8,7 +8,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-import structlog
+from nats_fluent.log import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ def stopped_by_signals(stop: asyncio.Event, *, second: Callable[[], None] | None
         second: what is called before the second does that.
     """
     loop = asyncio.get_running_loop()
-    log = structlog.get_logger()
+    log = Log()
 
     def stopping(number: signal.Signals) -> None:
         log.info("stopping", signal=number.name)

@@ -17,19 +17,16 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-import structlog
-
 from nats_fluent.backlog import Backlog, Load, Remove, Stored, Write, reserve
 from nats_fluent.delivery import Chunk
 from nats_fluent.errors import SpoolError
 from nats_fluent.heirs import inherit
+from nats_fluent.log import Log
 from nats_fluent.shares import orphans
 from nats_fluent.spool import PASSING, Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from structlog.typing import FilteringBoundLogger
 
     from nats_fluent.backlog import Step
     from nats_fluent.delivery import Outcome
@@ -70,14 +67,14 @@ class Spooler:
         pipeline: Pipeline,
         *,
         submit: Callable[[Chunk], None],
-        log: FilteringBoundLogger | None = None,
+        log: Log | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._pipeline = pipeline
         self._submit = submit
-        self._log: FilteringBoundLogger = log if log is not None else structlog.get_logger()
+        self._log = log or Log()
         self._spool = Spool(settings.spool.dir, fsync=settings.spool.fsync == "on")
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spool")
         self._backlog = self._line()

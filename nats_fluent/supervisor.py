@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-import structlog
 
 from nats_fluent import __version__
 from nats_fluent.channel import ASK, STOP, Order, hear, ordered
 from nats_fluent.errors import SettingsError
 from nats_fluent.facts import Facts, WorkerFacts
+from nats_fluent.log import Log
 from nats_fluent.merge import counted, merged
 from nats_fluent.shares import share
 from nats_fluent.signals import stopped_by_signals
@@ -167,7 +167,7 @@ class Supervisor:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._log = structlog.get_logger()
+        self._log = Log()
         numbers = range(1, settings.workers + 1)
         self._workers = [Worker(number, settings) for number in numbers]
         self._supervision = Supervision(numbers)

@@ -11,12 +11,12 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
-import structlog
 import uvloop
 
 from nats_fluent import logs
 from nats_fluent.channel import ASK, STOP, Said, said, take_order
 from nats_fluent.errors import NatsFluentError, SettingsError
+from nats_fluent.log import Log
 from nats_fluent.runtime import Service
 from nats_fluent.signals import stopped_by_signals
 
@@ -39,7 +39,7 @@ def main(descriptor: int) -> int:
     try:
         return uvloop.run(_work(order.settings, channel))
     except NatsFluentError as error:
-        structlog.get_logger().error("failed", reason=str(error))
+        Log().error("failed", reason=str(error))
         return 1
 
 
@@ -71,7 +71,7 @@ async def _listen(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, service: Service, stop: asyncio.Event
 ) -> None:
     """Answer the supervisor, for as long as there is one."""
-    log = structlog.get_logger()
+    log = Log()
     with contextlib.suppress(OSError):
         while question := await reader.read(1):
             if question == ASK:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgpack
 import uvloop
 from forward_server import until
-from taking import capturing_log
+from logged import capturing_log
 
 from nats_fluent.delivery import Chunk, Outcome
 from nats_fluent.forward.codec import entry

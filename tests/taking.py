@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import nats
 import pytest
-import structlog
 import trustme
 from cryptography.hazmat.primitives import serialization
+from logged import capturing_log
 
 from nats_fluent.sections import NatsSettings
 from nats_fluent.source.core import CoreSource
@@ -35,15 +35,6 @@ async def until(ready: Callable[[], object], *, what: str, within: float = 15.0)
         if asyncio.get_running_loop().time() > deadline:
             pytest.fail(f"not within {within} s: {what}")
         await asyncio.sleep(0.01)
-
-
-def capturing_log() -> tuple[structlog.typing.FilteringBoundLogger, list[dict]]:
-    """A logger, and the list of what it was told."""
-    capture = structlog.testing.LogCapture()
-    log = structlog.wrap_logger(
-        None, processors=[capture], wrapper_class=structlog.make_filtering_bound_logger(0)
-    )
-    return log, capture.entries
 
 
 class Taking:

@@ -9,16 +9,13 @@ from nats_fluent.sink.forward import ForwardSink
 from nats_fluent.sink.stdout import StdoutSink
 
 if TYPE_CHECKING:
-    from structlog.typing import FilteringBoundLogger
-
+    from nats_fluent.log import Log
     from nats_fluent.sections import FluentSettings
 
 __all__ = ["ForwardSink", "OnSettled", "Sink", "SinkStats", "StdoutSink", "open_sink"]
 
 
-def open_sink(
-    settings: FluentSettings, on_settled: OnSettled, *, log: FilteringBoundLogger | None = None
-) -> Sink:
+def open_sink(settings: FluentSettings, on_settled: OnSettled, *, log: Log | None = None) -> Sink:
     """Return the sink that the settings name; it does nothing before its ``run``.
 
     Args:

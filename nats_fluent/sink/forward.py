@@ -13,8 +13,6 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-import structlog
-
 from nats_fluent.delivery import Outcome
 from nats_fluent.errors import (
     ForwardError,
@@ -32,14 +30,13 @@ from nats_fluent.forward.connection import (
     UnknownAcknowledgement,
 )
 from nats_fluent.forward.handshake import Credentials
+from nats_fluent.log import Log
 from nats_fluent.sink.common import SinkStats
 from nats_fluent.sink.stream import dial as open_stream
 from nats_fluent.sink.stream import tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-    from structlog.typing import FilteringBoundLogger
 
     from nats_fluent.addresses import FluentUrl
     from nats_fluent.delivery import Chunk
@@ -100,7 +97,7 @@ class ForwardSink:
         settings: FluentSettings,
         *,
         on_settled: OnSettled,
-        log: FilteringBoundLogger | None = None,
+        log: Log | None = None,
         rng: random.Random | None = None,
         dial: Dial = open_stream,
         clock: Callable[[], float] = time.monotonic,
@@ -115,7 +112,7 @@ class ForwardSink:
         self._dial = dial
         self._clock = clock
         self._sleep = sleep
-        self._log: FilteringBoundLogger = log if log is not None else structlog.get_logger()
+        self._log = log or Log()
         self._encode = encoder(settings.mode, settings.compress)
         self._in_thread = settings.compress != "off"
         # In order: first what was sent and is to be sent again (`_again` of them), then what was not sent.

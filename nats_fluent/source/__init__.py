@@ -22,9 +22,8 @@ from nats_fluent.source.jetstream import JetStreamSource
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from structlog.typing import FilteringBoundLogger
-
     from nats_fluent.delivery import Delivery
+    from nats_fluent.log import Log
     from nats_fluent.settings import Settings
     from nats_fluent.source.base import Source
 
@@ -34,7 +33,7 @@ def open_source(
     *,
     receive: Callable[[list[Delivery]], None],
     room: Callable[[], int],
-    log: FilteringBoundLogger | None = None,
+    log: Log | None = None,
 ) -> Source:
     """Return the source that the settings ask for: JetStream with a stream, else core NATS.
 

@@ -6,17 +6,15 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-import structlog
 from nats import errors
 
 from nats_fluent.errors import SourceError
+from nats_fluent.log import Log
 from nats_fluent.source.client import end
 from nats_fluent.source.connect import Connection, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from structlog.typing import FilteringBoundLogger
 
     from nats_fluent.delivery import Delivery
     from nats_fluent.sections import NatsSettings
@@ -55,12 +53,12 @@ class Source(ABC):
         topics: Sequence[Topic],
         *,
         receive: Callable[[list[Delivery]], None],
-        log: FilteringBoundLogger | None = None,
+        log: Log | None = None,
     ) -> None:
         self._settings = settings
         self._topics = tuple(topics)
         self._receive = receive
-        self._log: FilteringBoundLogger = log if log is not None else structlog.get_logger()
+        self._log = log or Log()
         self._connection = Connection(
             settings,
             subjects=[topic.subject for topic in self._topics],

@@ -26,8 +26,7 @@ from nats_fluent.source.tls import tls_context
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from structlog.typing import FilteringBoundLogger
-
+    from nats_fluent.log import Log
     from nats_fluent.sections import NatsSettings
     from nats_fluent.source.parser import Taker
 
@@ -100,7 +99,7 @@ class Connection:
         settings: NatsSettings,
         *,
         subjects: Sequence[str],
-        log: FilteringBoundLogger,
+        log: Log,
         changed: Callable[[], None] = lambda: None,
         take: Taker = lambda _: None,
     ) -> None:

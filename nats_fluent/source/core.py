@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from nats.aio.subscription import Subscription
-    from structlog.typing import FilteringBoundLogger
 
+    from nats_fluent.log import Log
     from nats_fluent.sections import NatsSettings
     from nats_fluent.source.parser import Message
     from nats_fluent.topics import Topic
@@ -36,7 +36,7 @@ class CoreSource(Source):
         topics: Sequence[Topic],
         *,
         receive: Callable[[list[Delivery]], None],
-        log: FilteringBoundLogger | None = None,
+        log: Log | None = None,
     ) -> None:
         super().__init__(settings, topics, receive=receive, log=log)
         self._subscriptions: list[Subscription] = []

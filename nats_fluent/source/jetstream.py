@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from nats.aio.subscription import Subscription
-    from structlog.typing import FilteringBoundLogger
 
     from nats_fluent.delivery import Settle
+    from nats_fluent.log import Log
     from nats_fluent.sections import JetStreamSettings, NatsSettings
     from nats_fluent.source.acks import Key
     from nats_fluent.source.parser import Message
@@ -93,7 +93,7 @@ class JetStreamSource(Source):
         jetstream: JetStreamSettings,
         receive: Callable[[list[Delivery]], None],
         room: Callable[[], int],
-        log: FilteringBoundLogger | None = None,
+        log: Log | None = None,
     ) -> None:
         super().__init__(settings, topics, receive=receive, log=log)
         self._api = Api(self._connection.client, jetstream, self._topics)

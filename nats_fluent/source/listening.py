@@ -13,8 +13,7 @@ from nats_fluent.source.client import end
 from nats_fluent.source.pulse import EVERY, Pulse
 
 if TYPE_CHECKING:
-    from structlog.typing import FilteringBoundLogger
-
+    from nats_fluent.log import Log
     from nats_fluent.source.client import Client
 
 
@@ -26,7 +25,7 @@ class Listening:
         log: one line when the server does not answer, and one when it does again.
     """
 
-    def __init__(self, client: Client, log: FilteringBoundLogger) -> None:
+    def __init__(self, client: Client, log: Log) -> None:
         self._client = client
         self._log = log
         self._pulse = Pulse()

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from nats.aio.client import Client
-    from structlog.typing import FilteringBoundLogger
 
     from nats_fluent.delivery import Delivery
+    from nats_fluent.log import Log
     from nats_fluent.sections import JetStreamSettings, NatsSettings
     from nats_fluent.settings import Settings
     from nats_fluent.source.consumer import Config, Floor
@@ -211,7 +211,7 @@ class ReplaySource(JetStreamSource):
         part: Part,
         receive: Callable[[list[Delivery]], None],
         room: Callable[[], int],
-        log: FilteringBoundLogger | None = None,
+        log: Log | None = None,
     ) -> None:
         def in_part(deliveries: list[Delivery]) -> None:
             for delivery in deliveries:

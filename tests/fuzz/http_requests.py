@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import re
 
-import structlog
 from programs import free_port
 
 from nats_fluent import http_endpoint
 from nats_fluent.facts import Facts, NatsFacts, ShipperFacts
+from nats_fluent.log import Log
 
 FINE = Facts(
     nats=NatsFacts(connected=True, subscribed=True, server="nats:4222"),
@@ -52,10 +52,6 @@ def seeds():
     yield b"\x16\x03\x01\x02\x00\x01\x00"
 
 
-def _drop(*_):
-    raise structlog.DropEvent
-
-
 class _Served:
     """One endpoint for all inputs."""
 
@@ -63,12 +59,11 @@ class _Served:
         self.loop = asyncio.new_event_loop()
         self.drained = 0
         self.port = free_port()
-        silent = structlog.wrap_logger(None, processors=[_drop])
         self.endpoint = http_endpoint.Endpoint(
             f"127.0.0.1:{self.port}",
             lambda: FINE,
             drain=self._drain,
-            log=silent,
+            log=Log(lambda *_: None),
         )
         self.loop.run_until_complete(self.endpoint.start())
 

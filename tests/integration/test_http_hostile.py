@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 
 import pytest
-import structlog
 from fuzz import engine, http_requests
 from fuzz.http_requests import FINE, LIVE
 from programs import free_port
 
 from nats_fluent import http_endpoint, visitors
+from nats_fluent.log import Log
 
 BIG = b"GET /livez HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 9_000 + b"\r\n\r\n"
 MANY = b"GET /livez HTTP/1.1\r\n" + b"".join(b"H%d: a\r\n" % each for each in range(200)) + b"\r\n"
@@ -21,9 +21,7 @@ LARGE = b"POST /drain HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + b
 @pytest.fixture
 async def port():
     port = free_port()
-    endpoint = http_endpoint.Endpoint(
-        f"127.0.0.1:{port}", lambda: FINE, drain=lambda: None, log=structlog.get_logger()
-    )
+    endpoint = http_endpoint.Endpoint(f"127.0.0.1:{port}", lambda: FINE, drain=lambda: None, log=Log())
     await endpoint.start()
     yield port
     await endpoint.close()

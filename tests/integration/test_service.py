@@ -8,10 +8,10 @@ from collections import Counter
 
 import nats.errors
 import pytest
-import structlog
 from building import publication
 from decoding import with_fields
 from forward_server import CLOSE, ForwardServer, Shipper, ack, close, nack, silence, until
+from logged import captured
 from programs import NatsServer, free_port, started
 from sending import LOOPS, run_on
 from taking import publish_raw, publisher
@@ -143,7 +143,7 @@ async def test_what_the_log_shipper_does_not_acknowledge_is_left_and_counted(nat
     ):
         await serve.ready()
         await publish(nats_server, "a", 120)
-        with structlog.testing.capture_logs() as logged:
+        with captured() as logged:
             summary = await serve.stopped()
     assert (summary.exit_code, summary.delivered, summary.left) == (1, 0, 120)
     events = [line["event"] for line in logged]
@@ -256,7 +256,7 @@ async def test_a_part_that_dies_takes_all_down_and_says_so(nats_server):
             raise ZeroDivisionError("a bug")
 
         serve.service._pipeline._recorder.record = broken
-        with structlog.testing.capture_logs() as logged:
+        with captured() as logged:
             await publish(nats_server, "a", 10)
             summary = await serve.ended(within=5)
         assert summary.exit_code == 1

@@ -8,11 +8,11 @@ import sys
 from importlib.metadata import version
 
 import pytest
-import structlog
 from typer.testing import CliRunner
 
 from nats_fluent import __main__, __version__, build, check, cli, demo, publication, runtime
 from nats_fluent.errors import RunFailed
+from nats_fluent.log import direct
 from nats_fluent.settings import CATALOGUE, Settings
 
 WIDE = {"COLUMNS": "400", "TERM": "dumb"}
@@ -26,7 +26,7 @@ def untouched():
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
+    direct(None)
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_the_revision_is_no_unknown_setting(invoke, ran):
 
 
 def test_help_needs_none_of_the_heavy_modules():
-    code = "import sys, nats_fluent.cli; print(*({'asyncio', 'nats', 'structlog', 'ssl'} & set(sys.modules)))"
+    code = "import sys, nats_fluent.cli; print(*({'asyncio', 'nats', 'rich', 'ssl'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert done.stdout == "\n"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from taking import capturing_log
+from logged import capturing_log
 
 from nats_fluent import drops
 from nats_fluent.drops import COUNTED_SUBJECTS, NAMED_SUBJECTS, OTHER, QUIET, Drops

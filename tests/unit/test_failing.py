@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import structlog
-from structlog.testing import capture_logs
+from logged import captured
 
 from nats_fluent.failing import QUIET, Failing
+from nats_fluent.log import Log
 from nats_fluent.record import Transformed
 
 ONE = Transformed((), "my.py:one", "ValueError: no (my.py:3)")
@@ -14,8 +14,8 @@ OTHER = Transformed((), "my.py:other", "KeyError: 'x' (my.py:9)")
 
 def test_a_line_for_each_change():
     now = [0.0]
-    with capture_logs() as lines:
-        failing = Failing(structlog.get_logger(), lambda: now[0])
+    with captured() as lines:
+        failing = Failing(Log(), lambda: now[0])
         failing.look()
         failing.failed(ONE)
         failing.failed(ONE)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-import structlog
+from logged import capturing_log
 from programs import wait_until
-from taking import capturing_log, until
+from taking import until
 
 from nats_fluent import guard
 from nats_fluent.addresses import FluentUrl
 from nats_fluent.errors import RunFailed
 from nats_fluent.guard import Guard, Restartable, limits
+from nats_fluent.log import Log
 from nats_fluent.sections import FluentSettings, NatsSettings
 from nats_fluent.settings import Settings
 from nats_fluent.sink.forward import BACKOFF_MAX
@@ -126,7 +127,7 @@ def left(monkeypatch):
 
 @pytest.fixture
 def watching():
-    watching = Guard({}, signs=dict, restarts={}, log=structlog.get_logger())
+    watching = Guard({}, signs=dict, restarts={}, log=Log())
     watching.start()
     yield watching
     watching.close()

@@ -50,4 +50,4 @@ def imported(*flags: str, until: str = "cannot connect to NATS", ask: tuple[str,
 def test_what_no_setting_asks_for_is_not_imported():
     found = imported()
     assert "nats" in found
-    assert not found & {"aiohttp", "nacl", "nkeys", "pydantic", "typer"}
+    assert not found & {"aiohttp", "nacl", "nkeys", "pydantic", "pygments", "rich", "typer"}

@@ -3,11 +3,12 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 
 import pytest
-import structlog
 
 from nats_fluent import logs
+from nats_fluent.log import Log, direct
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def lines():
     yield configure
     root.handlers[:] = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
+    direct(None)
 
 
 def failing():
@@ -33,10 +34,10 @@ def failing():
 
 def test_text(lines):
     read = lines("text")
-    structlog.get_logger().info("connected to NATS", server="a:4222", tls=False)
+    Log().info("connected to NATS", server="a:4222", tls=False)
     (line,) = read()
     time, level, rest = line.split(maxsplit=2)
-    assert time.endswith("Z")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", time)
     assert (level, rest) == ("info", "connected to NATS server=a:4222 tls=False")
 
 
@@ -53,14 +54,14 @@ def test_text(lines):
 )
 def test_text_is_one_line_that_can_be_taken_apart(lines, value, shown):
     read = lines("text")
-    structlog.get_logger().info("event", field=value)
+    Log().info("event", field=value)
     (line,) = read()
     assert line.endswith(f" event field={shown}")
 
 
 def test_json(lines):
     read = lines("json")
-    structlog.get_logger().warning("lost the connection", server="a", path=io)
+    Log().warning("lost the connection", server="a", path=io)
     (line,) = read()
     found = json.loads(line)
     assert list(found)[:3] == ["time", "level", "event"]
@@ -71,7 +72,7 @@ def test_json(lines):
 @pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
 def test_stackdriver(lines, level):
     read = lines("stackdriver", "debug")
-    getattr(structlog.get_logger(), level)("stopped", delivered=7)
+    getattr(Log(), level)("stopped", delivered=7)
     (line,) = read()
     found = json.loads(line)
     assert found.pop("time").endswith("Z")
@@ -84,7 +85,7 @@ def test_stackdriver(lines, level):
 )
 def test_levels(lines, level, written):
     read = lines(level=level)
-    log = structlog.get_logger()
+    log = Log()
     log.debug("db")
     log.info("i")
     log.warning("w")
@@ -102,7 +103,7 @@ def test_an_exception_is_named_and_its_traceback_shown_at_debug_only(lines, leve
         exc_info = {"the exception": error, "true": True, "a tuple": (OSError, error, error.__traceback__)}[
             given
         ]
-        structlog.get_logger().error("failed", exc_info=exc_info)
+        Log().error("failed", exc_info=exc_info)
     (line,) = read()
     found = json.loads(line)
     assert found["error"] == "OSError: no\nroom"
@@ -113,8 +114,8 @@ def test_an_exception_is_named_and_its_traceback_shown_at_debug_only(lines, leve
 @pytest.mark.parametrize("level", ["info", "debug"])
 def test_no_exception_is_not_named(lines, level):
     read = lines(level=level)
-    structlog.get_logger().error("failed", exc_info=False)
-    structlog.get_logger().error("failed", exc_info=True)
+    Log().error("failed", exc_info=False)
+    Log().error("failed", exc_info=True)
     assert [set(json.loads(line)) for line in read()] == [{"time", "level", "event"}] * 2
 
 
@@ -129,17 +130,29 @@ def test_what_libraries_warn_of_is_passed_on(lines):
     assert found["error"] == "OSError: gone"
 
 
+def test_what_a_library_takes_for_worse_is_an_error_too(lines):
+    read = lines()
+    logging.getLogger("asyncio").critical("over")
+    logging.getLogger("asyncio").log(logging.WARNING + 1, "nearly")
+    assert [json.loads(line)["level"] for line in read()] == ["error", "warning"]
+
+
+def test_before_anybody_listens_nothing_is_said(capsys):
+    Log().error("failed")
+    assert capsys.readouterr() == ("", "")
+
+
 def test_a_stream_that_is_gone_stops_nothing(lines):
     stream = io.StringIO()
     lines(stream=stream)
     stream.close()
-    structlog.get_logger().info("nobody reads this")
+    Log().info("nobody reads this")
 
 
 @pytest.mark.usefixtures("lines")
 def test_stderr_is_the_default(capsys):
     logs.configure(format="text", level="info")
-    structlog.get_logger().info("here")
+    Log().info("here")
     captured = capsys.readouterr()
     assert captured.err.endswith(" here\n")
     assert captured.out == ""
@@ -158,9 +171,9 @@ def test_with_several_workers_each_line_says_whose_it_is():
     stream = io.StringIO()
     try:
         logs.configure(format="json", level="info", stream=stream, worker=2)
-        structlog.get_logger().info("closed the connection to NATS")
+        Log().info("closed the connection to NATS")
         logging.getLogger("nats").warning("careful")
     finally:
         logging.getLogger().handlers.clear()
-        structlog.reset_defaults()
+        direct(None)
     assert [json.loads(line)["worker"] for line in stream.getvalue().splitlines()] == [2, 2]

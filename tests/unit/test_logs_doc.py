@@ -33,11 +33,11 @@ class Call(NamedTuple):
 
 
 def is_log(node: ast.expr) -> bool:
-    """Whether it is a logger: `log`, `_log`, `self._log`, or `structlog.get_logger()`."""
+    """Whether it is a logger: `log`, `_log`, `self._log`, or `Log()`."""
     match node:
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return name.strip("_").endswith("log")
-        case ast.Call(func=ast.Attribute(attr="get_logger")):
+        case ast.Call(func=ast.Name(id="Log")):
             return True
     return False
 
@@ -57,11 +57,7 @@ def calls(source: str, where: str) -> list[Call]:
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call) or not (names := methods(node.func)):
             continue
-        if names == {"log"}:  # what libraries say, at their own level
-            event = node.args[1]
-            names = {"warning", "error"}
-        else:
-            event = node.args[0]
+        event = node.args[0]
         assert names <= LEVELS, f"{where}:{node.lineno}: a level that is not one of the settings"
         assert isinstance(event, ast.Constant), f"{where}:{node.lineno}: what varies belongs into a field"
         assert isinstance(event.value, str)
@@ -121,7 +117,7 @@ def test_the_settings_that_the_page_names_are_there():
             [Call("b", frozenset({"info", "error"}), frozenset(), spreads=True)],
         ),
         (
-            "structlog.get_logger().warning('c', exc_info=e)",
+            "Log().warning('c', exc_info=e)",
             [Call("c", frozenset({"warning"}), frozenset({"error"}), spreads=False)],
         ),
         ("dialog.show('d'); self.info('e'); catalogue.info", []),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from taking import capturing_log
+from logged import capturing_log
 
 from nats_fluent.health import STALLED
 from nats_fluent.observe import Observer

@@ -9,8 +9,8 @@ import forward_server
 import msgpack
 import pytest
 from forward_server import until
+from logged import captured
 from scripted import ONE, Rig, chunk, idle
-from structlog.testing import capture_logs
 
 from nats_fluent.addresses import FluentUrl
 from nats_fluent.delivery import Outcome
@@ -127,7 +127,7 @@ async def test_a_second_loss_keeps_the_order():
 async def test_an_overdue_acknowledgement_ends_the_connection():
     rig = Rig(ack_timeout=30.0)
     rig.shipper.first = [forward_server.silence]
-    with capture_logs() as logs:
+    with captured() as logs:
         async with rig.running():
             await rig.clock.advance(29)  # sent in the middle of a watch
             await rig.submit("a")

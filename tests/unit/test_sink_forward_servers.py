@@ -11,8 +11,8 @@ import pytest
 from forward_server import until
 from hypothesis import given
 from hypothesis import strategies as st
+from logged import captured
 from scripted import ONE, TWO, Rig, Upper, chunk, idle
-from structlog.testing import capture_logs
 
 from nats_fluent.options import Secret
 from nats_fluent.sink.forward import BACKOFF_FIRST, BACKOFF_MAX, STUCK_AFTER, backoff
@@ -116,7 +116,7 @@ async def test_a_secret_that_cannot_be_read_now_can_be_later(tmp_path):
     file = tmp_path / "key"
     rig = Rig(shared_key=Secret(file=file))
     rig.shipper.shared_key = KEY
-    with capture_logs() as logs:
+    with captured() as logs:
         async with rig.running():
             await rig.submit("a")
             assert rig.dialled == []
@@ -130,7 +130,7 @@ async def test_a_secret_that_cannot_be_read_now_can_be_later(tmp_path):
 async def test_a_connection_that_does_not_come_is_given_up():
     rig = Rig(connect_timeout=0.0)
     rig.dial = rig.sink._dial = lambda *_: asyncio.Event().wait()
-    with capture_logs() as logs:
+    with captured() as logs:
         async with rig.running():
             await until(lambda: logs)
     assert logs[0]["reason"] == "cannot connect: no connection within 0 s"
@@ -138,7 +138,7 @@ async def test_a_connection_that_does_not_come_is_given_up():
 
 async def test_a_handshake_that_does_not_come_is_given_up():
     rig = Rig(connect_timeout=0.01, shared_key=Secret(KEY))
-    with capture_logs() as logs:
+    with captured() as logs:
         async with rig.running():
             await until(lambda: logs)
     assert logs[0]["reason"] == (
@@ -152,7 +152,7 @@ async def test_a_handshake_that_does_not_come_is_given_up():
 
 async def test_each_change_is_logged_once():
     rig = Rig()
-    with capture_logs() as logs:
+    with captured() as logs:
         async with rig.running():
             await rig.submit("a", "b")
             rig.down = {ONE}
@@ -176,7 +176,7 @@ async def test_each_change_is_logged_once():
 
 async def test_a_paused_server_is_not_logged_as_connected_before_it_acknowledges():
     rig = Rig(ack_timeout=1.0)
-    with capture_logs() as logs:
+    with captured() as logs:
         async with rig.running():
             await rig.submit("a")
             rig.shipper.answer = forward_server.silence
@@ -195,7 +195,7 @@ async def test_a_paused_server_is_not_logged_as_connected_before_it_acknowledges
 async def test_a_chunk_that_ends_every_connection_is_named_once():
     rig = Rig()
     rig.shipper.answer = forward_server.close
-    with capture_logs() as logs:
+    with captured() as logs:
         async with rig.running():
             await rig.submit("a")
             for _ in range(3 * STUCK_AFTER):
@@ -210,7 +210,7 @@ async def test_a_chunk_that_ends_every_connection_is_named_once():
 async def test_a_refusal_is_an_error_and_shows_no_secret():
     rig = Rig(shared_key=Secret(KEY), user="me", password=Secret("wrong " + PASSWORD))
     rig.shipper.shared_key, rig.shipper.users = KEY, {"me": PASSWORD}
-    with capture_logs() as logs:
+    with captured() as logs:
         async with rig.running():
             await rig.submit("a")
             for _ in range(5):

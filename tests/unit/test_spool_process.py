@@ -13,8 +13,8 @@ from pathlib import Path
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from logged import capturing_log
 from piping import Pipe
-from taking import capturing_log
 
 from nats_fluent.backlog import BLOCK, HEAD, RETRY, Stored, footprint
 from nats_fluent.delivery import CHUNK_BYTES, Chunk, Outcome, Waiting

@@ -7,9 +7,9 @@ import contextlib
 import errno
 
 import pytest
+from logged import capturing_log
 from piping import Pipe
 from scripted import idle
-from taking import capturing_log
 
 from nats_fluent.delivery import CHUNK_BYTES, Chunk, Outcome, Waiting
 from nats_fluent.errors import SettingsError
