@@ -1,8 +1,12 @@
-"""The one thing that setup.cfg cannot say: the compiled part, which is optional.
+"""The one thing that setup.cfg cannot say: the compiled parts, which are optional.
 
-Without a C compiler the package is built without it and does the same, slower.
+Without a C compiler the package is built without them and does the same, slower.
 """
 
 from setuptools import Extension, setup
 
-setup(ext_modules=[Extension("nats_fluent._splice", ["nats_fluent/_splice.c"], optional=True)])
+PARTS = ("_frames", "_splice")
+
+setup(
+    ext_modules=[Extension(f"nats_fluent.{part}", [f"nats_fluent/{part}.c"], optional=True) for part in PARTS]
+)

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 
 from steps import STAGES
 
-from nats_fluent import publication
+from nats_fluent import build
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,8 +112,8 @@ def instructions() -> dict[str, float]:
 
 
 def decoder() -> str:
-    """Say whether the compiled part of the decoder is there."""
-    return "Python" if publication.splice is None else "compiled"
+    """Say whether the compiled parts are there."""
+    return "compiled" if build.compiled() else "Python"
 
 
 def holds_for() -> dict[str, str]:

@@ -19,8 +19,8 @@ LIBRARIES = ("nats-py", "msgspec", "ormsgpack", "uvloop")
 
 
 def compiled() -> bool:
-    """Return whether the package was built with a C compiler: whether ``_splice`` is there."""
-    return find_spec("nats_fluent._splice") is not None
+    """Return whether the package was built with a C compiler: whether what it makes is there."""
+    return all(find_spec(f"nats_fluent.{part}") for part in ("_frames", "_splice"))
 
 
 def lines(environ: Mapping[str, str]) -> list[str]:

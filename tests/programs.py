@@ -35,6 +35,7 @@ HOW_TO_GET = {
     "promtool": "install Prometheus so that `promtool` is on PATH",
     "node": "install Node.js so that `node` is on PATH",
     "npm": "install Node.js with npm",
+    "frames": "install a C compiler and the headers of Python, and then this package again",
     "splice": "install a C compiler and the headers of Python, and then this package again",
 }
 

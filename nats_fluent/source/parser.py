@@ -3,6 +3,8 @@
 nats-py parses with a regular expression for each kind of line and two deletions from a buffer for each message,
 then makes a Msg, parses headers (keeping one value of each), passes a queue and wakes a task. That is most of what
 a message costs. Here the two kinds of message frames are read in place; all other lines go to nats-py's parser.
+Those of a whole read are read as one in C (``_frames.c``), where the package was built with a C compiler, as far as
+they are what nats-server writes; at anything else it stops, and what is here decides.
 
 Source of the frames: NATS client protocol, ``MSG <subject> <sid> [reply-to] <#bytes>`` and
 ``HMSG <subject> <sid> [reply-to] <#header bytes> <#total bytes>``.
@@ -11,6 +13,8 @@ Source of the frames: NATS client protocol, ``MSG <subject> <sid> [reply-to] <#b
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from nats.errors import Error, ProtocolError
@@ -33,18 +37,18 @@ MAX_MESSAGE = 65 << 20
 
 _DIGITS = 18
 """Of a number in a frame, at most."""
-MAX_LINES = 4096
-"""Lines that are remembered as they were read. Of a subject without a reply there is one for each size of a message."""
 
 _CRLF = b"\r\n"
 
+Frames = Callable[[bytes, int, dict[int, Any], list[Message]], int]
+"""Takes what was read, an index, the marks, and a list to put messages into; returns the index up to which it read."""
 
-_Line = tuple[int, str, str, int, int]
-"""What stands before a message: its subscription, subject and reply subject, and the bytes of headers and of all."""
+_compiled: Any = import_module("nats_fluent._frames") if find_spec("nats_fluent._frames") else None
+frames: Frames | None = _compiled and _compiled.frames
 
 
-def _read(line: bytes) -> _Line:
-    """Read ``MSG ...`` or ``HMSG ...``.
+def _read(line: bytes) -> tuple[int, str, str, int, int]:
+    """Read what stands before a message: its subscription, subject and reply subject, bytes of headers and of all.
 
     Raises:
         ProtocolError: it is neither.
@@ -80,8 +84,6 @@ class FrameParser(Parser):
         self._take = take
         self.marks: dict[int, Any] = {}
         self.read = 0
-        self._lines: dict[bytes, _Line] = {}
-        self._fronts: dict[bytes, tuple[int, str]] = {}
         super().__init__(client)
 
     def reset(self) -> None:
@@ -92,7 +94,7 @@ class FrameParser(Parser):
         self._pieces: list[bytes] = []
         self._held = self._wanted = 0
 
-    async def parse(self, data: bytes = b"") -> None:  # noqa: PLR0915 - in one piece: a call costs 0.1 us
+    async def parse(self, data: bytes = b"") -> None:
         """Take in what was read.
 
         Raises:
@@ -108,28 +110,26 @@ class FrameParser(Parser):
             self._pieces.clear()
         self._wanted = 0
         client: Any = self.nc
-        lines = self._lines
         marks = self.marks
         messages: list[Message] = []
         end = len(data)
         at = 0
         try:
             while at < end:
+                if frames is not None and (at := frames(data, at, marks, messages)) == end:
+                    break
                 line_end = data.find(_CRLF, at)
                 if line_end < 0:
                     if end - at > MAX_LINE:
                         raise ProtocolError
                     break
                 line = data[at:line_end]
-                known = lines.get(line)
-                if known is None:
-                    if not line.startswith((b"MSG ", b"HMSG ")):
-                        at = line_end + 2
-                        self._hand_on(messages)
-                        await self._other(line + _CRLF)
-                        continue
-                    known = self._line(line)
-                sid, subject, reply, head, size = known
+                if not line.startswith((b"MSG ", b"HMSG ")):
+                    at = line_end + 2
+                    self._hand_on(messages)
+                    await self._other(line + _CRLF)
+                    continue
+                sid, subject, reply, head, size = _read(line)
                 start = line_end + 2
                 stop = start + size
                 if stop + 2 > end:
@@ -161,31 +161,6 @@ class FrameParser(Parser):
             taken = messages.copy()
             messages.clear()
             self._take(taken)
-
-    def _line(self, line: bytes) -> _Line:
-        """Read ``MSG ...`` or ``HMSG ...``, and remember of it what comes again.
-
-        Raises:
-            ProtocolError: it is neither.
-        """
-        try:
-            front, reply, size = line.rsplit(b" ", 2)
-            sid, subject = self._fronts[front]
-            if size.isdigit() and len(size) <= _DIGITS and (length := int(size)) <= MAX_MESSAGE:
-                return sid, subject, reply.decode(), 0, length
-        except (KeyError, ValueError):
-            pass
-        known = _read(line)
-        sid, subject, asked, head, _ = known
-        if not asked:
-            if len(self._lines) >= MAX_LINES:
-                self._lines.clear()
-            self._lines[line] = known
-        elif not head:  # there is another reply subject for each message
-            if len(self._fronts) >= MAX_LINES:
-                self._fronts.clear()
-            self._fronts[b"MSG %s %d" % (line.split()[1], sid)] = sid, subject
-        return known
 
     async def _other(self, line: bytes) -> None:
         """Hand a line that is no message to nats-py.

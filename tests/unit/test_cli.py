@@ -14,6 +14,7 @@ from nats_fluent import __main__, __version__, build, check, cli, demo, publicat
 from nats_fluent.errors import RunFailed
 from nats_fluent.log import direct
 from nats_fluent.settings import CATALOGUE, Settings
+from nats_fluent.source.parser import frames
 
 WIDE = {"COLUMNS": "400", "TERM": "dumb"}
 
@@ -92,7 +93,7 @@ def test_version(invoke):
     # The first is for scripts.
     assert first == f"nats-fluent {__version__}"
     assert python.startswith(f"Python {platform.python_version()} (")
-    assert compiled == f"compiled part: {'yes' if publication.splice else 'no'}"
+    assert compiled == f"compiled part: {'yes' if publication.splice and frames else 'no'}"
     assert libraries == "libraries: " + ", ".join(
         f"{name} {version(name)}" for name in ("nats-py", "msgspec", "ormsgpack", "uvloop")
     )

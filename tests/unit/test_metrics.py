@@ -25,6 +25,7 @@ from nats_fluent.facts import (
     WorkerFacts,
 )
 from nats_fluent.observe import MOST_TOPICS, identities, topics
+from nats_fluent.source.parser import frames
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0,text/plain;q=0.5"
 PARSE = {
@@ -94,7 +95,7 @@ def test_both_texts_are_read_by_their_parsers(accept):
     assert found["nats_fluent_last_acknowledged_timestamp_seconds",] == 1.7e9
     build_info = next(key for key in found if key[0] == "nats_fluent_build_info")
     assert ("version", "1.2.3") in build_info
-    assert ("compiled", "yes" if publication.splice else "no") in build_info
+    assert ("compiled", "yes" if publication.splice and frames else "no") in build_info
     name = "nats_fluent_end_to_end_seconds"
     assert [found[f"{name}_bucket", ("le", le)] for le in ("0.001", "0.0025", "0.5", "3600.0", "+Inf")] == [
         0,

@@ -10,8 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
+from programs import missing
 
+from nats_fluent.source import parser
 from nats_fluent.source.parser import MAX_LINE, FrameParser
+
+
+@pytest.fixture(params=["compiled", "Python"], scope="module", autouse=True)
+def reader(request):
+    """With the compiled reader of frames, and without it."""
+    if request.param == "compiled":
+        if parser.frames is None:
+            missing("frames")
+        yield
+    else:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(parser, "frames", None)
+            yield
 
 
 class Recording:
@@ -39,11 +54,11 @@ class Recording:
 
 def fed(parser_class, *reads: bytes) -> list[tuple]:
     client = Recording()
-    parser = parser_class(client, *([client.seen.append] if parser_class is FrameParser else []))
+    fed = parser_class(client, *([client.seen.append] if parser_class is FrameParser else []))
 
     async def feed() -> None:
         for read in reads:
-            await parser.parse(read)
+            await fed.parse(read)
 
     asyncio.run(feed())
     return client.seen
@@ -59,12 +74,12 @@ def marked(messages: list[tuple]) -> list[tuple]:
 def taken(*reads: bytes) -> tuple[list[tuple], Recording]:
     client = Recording()
     seen: list[tuple] = []
-    parser = FrameParser(client, lambda messages: seen.extend(marked(messages)))
-    parser.marks[7] = "mark"
+    fed = FrameParser(client, lambda messages: seen.extend(marked(messages)))
+    fed.marks[7] = "mark"
 
     async def feed() -> None:
         for read in reads:
-            await parser.parse(read)
+            await fed.parse(read)
 
     asyncio.run(feed())
     return seen, client
@@ -171,13 +186,13 @@ def test_junk_is_a_protocol_error_or_waits_for_more(junk):
 def test_another_connection_begins_with_nothing_left_of_the_last():
     client = Recording()
     seen: list[tuple] = []
-    parser = FrameParser(client, lambda messages: seen.extend(marked(messages)))
-    parser.marks[7] = "mark"
+    fed = FrameParser(client, lambda messages: seen.extend(marked(messages)))
+    fed.marks[7] = "mark"
 
     async def feed() -> None:
-        await parser.parse(b"MSG events 7 100\r\nfirst part")
-        parser.reset()
-        await parser.parse(b"MSG events 7 2\r\nok\r\n")
+        await fed.parse(b"MSG events 7 100\r\nfirst part")
+        fed.reset()
+        await fed.parse(b"MSG events 7 2\r\nok\r\n")
 
     asyncio.run(feed())
     assert seen == [("events", "", b"ok", None)]
@@ -188,3 +203,30 @@ def test_a_large_payload_is_put_together_once_it_is_there():
     stream = b"MSG events 7 %d\r\n%s\r\n" % (len(payload), payload)
     seen, _ = taken(*(stream[at : at + 1000] for at in range(0, len(stream), 1000)))
     assert seen == [("events", "", payload, None)]
+
+
+def test_messages_are_handed_on_by_the_read_and_before_what_comes_behind_them():
+    client = Recording()
+    fed = FrameParser(client, client.seen.append)
+    fed.marks |= {7: "seven", 8: "eight"}
+    first, second = (
+        b"MSG a 7 1\r\nx\r\nMSG b 8 r 1\r\ny\r\n",
+        b"MSG c 9 1\r\nz\r\nMSG a 7 0\r\n\r\nPING\r\nMSG a 8 0\r\n\r\n",
+    )
+    asyncio.run(fed.parse(first + second))
+    assert client.seen == [
+        [("seven", "a", "", b"x", None), ("eight", "b", "r", b"y", None)],
+        ("message", 9, b"c", b"", b"z", None),
+        [("seven", "a", "", b"", None)],
+        ("ping",),
+        [("eight", "a", "", b"", None)],
+    ]
+
+
+def test_what_came_before_a_protocol_error_is_handed_on():
+    client = Recording()
+    fed = FrameParser(client, client.seen.append)
+    fed.marks[7] = "mark"
+    with pytest.raises(ProtocolError):
+        asyncio.run(fed.parse(b"MSG a 7 1\r\nx\r\nHELLO\r\n"))
+    assert client.seen == [[("mark", "a", "", b"x", None)]]
