@@ -11,37 +11,42 @@ import base64
 import contextlib
 import hashlib
 import ipaddress
-import logging
 import re
 from importlib import resources
 from typing import TYPE_CHECKING
 
 import msgspec
-from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from nats_fluent.addresses import split_listen
 from nats_fluent.errors import SettingsError
 from nats_fluent.exposition import render
 from nats_fluent.facts import Facts
 from nats_fluent.health import live, ready
+from nats_fluent.http_connection import Answer, HttpConnection, plain
 from nats_fluent.visitors import MOST, Visitors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from nats_fluent.health import Health
+    from nats_fluent.http_connection import Request
     from nats_fluent.log import Log
 
-    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+    Handler = Callable[[Request], Awaitable[Answer]]
 
-PATHS = ("/", "/livez", "/readyz", "/healthz", "/metrics", "/status", "/drain")
+PATHS = {
+    "/": "GET",
+    "/livez": "GET",
+    "/readyz": "GET",
+    "/healthz": "GET",
+    "/metrics": "GET",
+    "/status": "GET",
+    "/drain": "POST",
+}
+"""Each with its method; what is for GET is for HEAD, too."""
 
 CLOSE_WITHIN = 1.0
 """Seconds for answers that are on their way when the program ends."""
-
-BODY = 1024
-"""Bytes of a request's body, at most: no request needs one."""
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -50,7 +55,7 @@ _HEADERS = {
     "Server": "nats-fluent",
 }
 _INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
-_PASSED_ON = ("Forwarded", "X-Forwarded-For", "Via")
+_PASSED_ON = ("forwarded", "x-forwarded-for", "via")
 """Headers of a proxy, which may be on this host while whoever asks is not."""
 
 
@@ -69,15 +74,6 @@ async def serving(
         yield
     finally:
         await endpoint.close()
-
-
-def _our_own(record: logging.LogRecord) -> bool:
-    """Whether a line of aiohttp's log is not about a request that is no HTTP, which anyone could fill the log with."""
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
-
-
-_log = logging.getLogger(__name__)
-_log.addFilter(_our_own)
 
 
 class Endpoint:
@@ -105,16 +101,16 @@ class Endpoint:
         page = resources.files("nats_fluent").joinpath("status.html").read_text("utf-8")
         self._page, self._policy = page, policy(page)
         self._was_ready = False
-        app = web.Application(client_max_size=BODY, middlewares=[self._turns, _with_headers])
-        app.router.add_get("/", self._get_page)
-        app.router.add_get("/livez", self._get_livez)
-        app.router.add_get("/readyz", self._get_readyz)
-        app.router.add_get("/healthz", self._get_healthz)
-        app.router.add_get("/metrics", self._get_metrics)
-        app.router.add_get("/status", self._get_status)
-        app.router.add_post("/drain", self._post_drain)
-        self._runner = web.AppRunner(app, access_log=None, logger=_log, shutdown_timeout=CLOSE_WITHIN)
-        self._visitors: Visitors | None = None
+        self._routes: dict[str, Handler] = {
+            "/": self._get_page,
+            "/livez": self._get_livez,
+            "/readyz": self._get_readyz,
+            "/healthz": self._get_healthz,
+            "/metrics": self._get_metrics,
+            "/status": self._get_status,
+            "/drain": self._post_drain,
+        }
+        self._visitors = Visitors()
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -126,15 +122,11 @@ class Endpoint:
         where = split_listen(self._listen)
         assert where is not None, self._listen
         host, port = where
-        await self._runner.setup()
-        assert self._runner.server is not None
-        self._visitors = Visitors(self._runner.server)
         try:
             self._server = await asyncio.get_running_loop().create_server(
-                self._visitors, host, port, backlog=MOST
+                lambda: HttpConnection(self._serve, self._visitors), host, port, backlog=MOST
             )
         except OSError as error:
-            await self._runner.cleanup()
             # asyncio puts the address, too, before what the system says.
             reason = (error.strerror or str(error)).rpartition(": ")[2]
             raise SettingsError(
@@ -147,37 +139,39 @@ class Endpoint:
         """Listen no more."""
         if self._server is not None:
             self._server.close()
-        await self._runner.cleanup()
+        await self._visitors.close(CLOSE_WITHIN)
 
-    @web.middleware
-    async def _turns(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Tell between which requests a client is slow."""
-        transport, visitors = request.transport, self._visitors
-        if transport is None or visitors is None:  # it is gone
-            return await handler(request)
-        visitors.asks(transport)
+    async def _serve(self, request: Request) -> Answer:
         try:
-            return await handler(request)
-        finally:
-            if not transport.is_closing():
-                visitors.waits(transport)
+            answer = await self._route(request)
+        except Exception as error:  # noqa: BLE001 - a bug, which is to cost one answer
+            self._log.error("answering a request failed", path=request.path, exc_info=error)
+            answer = plain(500)
+        return answer._replace(headers=answer.headers | _HEADERS)
+
+    async def _route(self, request: Request) -> Answer:
+        method = PATHS.get(request.path)
+        if method is None:
+            return plain(404)
+        if request.method != method and (request.method, method) != ("HEAD", "GET"):
+            return plain(405, Allow="GET, HEAD" if method == "GET" else method)
+        return await self._routes[request.path](request)
 
     async def _look(self) -> Facts:
         found = self._facts()
         return found if isinstance(found, Facts) else await found
 
-    async def _get_page(self, _: web.Request) -> web.Response:
-        return web.Response(
-            text=self._page, content_type="text/html", headers={"Content-Security-Policy": self._policy}
-        )
+    async def _get_page(self, _: Request) -> Answer:
+        headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": self._policy}
+        return Answer(200, self._page.encode(), headers)
 
-    async def _get_livez(self, _: web.Request) -> web.Response:
+    async def _get_livez(self, _: Request) -> Answer:
         return _answer(live(await self._look()))
 
-    async def _get_readyz(self, _: web.Request) -> web.Response:
+    async def _get_readyz(self, _: Request) -> Answer:
         return _answer(ready(await self._look()))
 
-    async def _get_healthz(self, _: web.Request) -> web.Response:
+    async def _get_healthz(self, _: Request) -> Answer:
         # Docker has one check for both: whether the old one may go, and whether this one must.
         facts = await self._look()
         if self._was_ready:
@@ -186,17 +180,17 @@ class Endpoint:
         self._was_ready = health.ok
         return _answer(health)
 
-    async def _get_metrics(self, request: web.Request) -> web.Response:
-        text, content_type = render(await self._look(), request.headers.get("Accept", ""))
-        return web.Response(body=text, headers={"Content-Type": content_type})
+    async def _get_metrics(self, request: Request) -> Answer:
+        text, content_type = render(await self._look(), request.headers.get("accept", ""))
+        return Answer(200, text, {"Content-Type": content_type})
 
-    async def _get_status(self, _: web.Request) -> web.Response:
+    async def _get_status(self, _: Request) -> Answer:
         facts = await self._look()
         return _json({"ready": ready(facts), "live": live(facts), "facts": facts})
 
-    async def _post_drain(self, request: web.Request) -> web.Response:
+    async def _post_drain(self, request: Request) -> Answer:
         # A page in a browser on this host can post here, too, but not without naming its origin.
-        if not _is_local(request) or "Origin" in request.headers:
+        if not _is_local(request) or "origin" in request.headers:
             return _json({"draining": False, "why": "only this host may ask for it"}, status=403)
         self._log.info("stopping", request="POST /drain")
         self._drain()
@@ -215,32 +209,21 @@ def policy(page: str) -> str:
     )
 
 
-def _is_local(request: web.Request) -> bool:
+def _is_local(request: Request) -> bool:
     """Whether the request is from this host, and not only passed on by something on it."""
     if any(name in request.headers for name in _PASSED_ON):
         return False
     try:
-        address = ipaddress.ip_address(request.remote or "")
+        address = ipaddress.ip_address(request.remote)
     except ValueError:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return bool((mapped or address).is_loopback)
 
 
-@web.middleware
-async def _with_headers(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        response = await handler(request)
-    except web.HTTPException as error:  # an unknown path, or another method: the router's own
-        error.headers.update(_HEADERS)
-        raise
-    response.headers.update(_HEADERS)
-    return response
-
-
-def _answer(health: Health) -> web.Response:
+def _answer(health: Health) -> Answer:
     return _json(health, status=200 if health.ok else 503)
 
 
-def _json(value: object, *, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
+def _json(value: object, *, status: int = 200) -> Answer:
+    return Answer(status, msgspec.json.encode(value), {"Content-Type": "application/json"})

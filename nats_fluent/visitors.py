@@ -1,15 +1,10 @@
-"""Who may be connected to the HTTP endpoint, and for how long: any number of slow clients keeps nobody else out.
-
-aiohttp, whose own limits hold within one request, waits for the next for ever and counts no connections.
-"""
+"""Who may be connected to the HTTP endpoint, and for how long: any number of slow clients keeps nobody else out."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+import contextlib
+from typing import cast
 
 MOST = 64
 """Connections at once. A kubelet, a Prometheus and some browsers have a few."""
@@ -21,19 +16,16 @@ WITHIN = 30.0
 class Visitors:
     """The connections, of which the one that has been of no use for longest gives way to a new one.
 
-    Args:
-        serve: makes what serves one connection.
+    Attributes:
+        closing: whether none is to stay.
     """
 
-    def __init__(self, serve: Callable[[], asyncio.Protocol]) -> None:
-        self._serve = serve
+    def __init__(self) -> None:
         # In the order in which they last were of use.
         self._waiting: dict[asyncio.BaseTransport, asyncio.TimerHandle] = {}
         self._served: set[asyncio.BaseTransport] = set()
-
-    def __call__(self) -> asyncio.Protocol:
-        """Make what a server wants for a new connection."""
-        return _Visitor(self._serve(), self)
+        self._all_gone = asyncio.Event()
+        self.closing = False
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -64,37 +56,22 @@ class Visitors:
         """Forget a connection."""
         self.asks(transport)
         self._served.discard(transport)
+        if not len(self):
+            self._all_gone.set()
+
+    async def close(self, within: float) -> None:
+        """End all; an answer that is on its way may arrive within so many seconds."""
+        self.closing = True
+        for transport in list(self._waiting):
+            transport.close()
+        if len(self):
+            self._all_gone.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(within):
+                    await self._all_gone.wait()
+        for transport in [*self._waiting, *self._served]:
+            _drop(transport)
 
 
 def _drop(transport: asyncio.BaseTransport) -> None:
     cast("asyncio.Transport", transport).abort()
-
-
-class _Visitor(asyncio.Protocol):
-    """Hands on what happens to a connection, and tells when it begins and ends."""
-
-    def __init__(self, serves: asyncio.Protocol, visitors: Visitors) -> None:
-        self._serves = serves
-        self._visitors = visitors
-        self._transport: asyncio.BaseTransport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-        self._visitors.came(transport)
-        self._serves.connection_made(transport)
-
-    def data_received(self, data: bytes) -> None:
-        self._serves.data_received(data)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._visitors.went(cast("asyncio.BaseTransport", self._transport))
-        self._serves.connection_lost(exc)
-
-    def eof_received(self) -> bool | None:
-        return self._serves.eof_received()
-
-    def pause_writing(self) -> None:
-        self._serves.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._serves.resume_writing()

@@ -107,8 +107,4 @@ def close() -> None:
     while served:
         here = served.pop()
         here.loop.run_until_complete(here.endpoint.close())
-        left = asyncio.all_tasks(here.loop)
-        for task in left:
-            task.cancel()
-        here.loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         here.loop.close()

@@ -202,6 +202,16 @@ def test_a_request_has_its_bounds(watched):
     assert all(line["level"] == "info" for line in watched.log()), watched.log()
 
 
+def test_a_client_may_ask_for_much_at_once_and_say_that_it_is_all(watched):
+    request = b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", watched.http), timeout=10) as client:
+        client.sendall(b"".join(request % path for path in (b"metrics", b"livez", b"x") * 200))
+        client.shutdown(socket.SHUT_WR)
+        with client.makefile("rb") as answers:
+            said = answers.read()
+    assert re.findall(rb"HTTP/1\.1 (\d{3}) ", said) == [b"200", b"200", b"404"] * 200
+
+
 def test_drain_ends_it_as_a_signal_does(nats, watched):
     publish(nats, 20)
     wait_until(lambda: watched.facts()["topics"][TOPIC]["received"] == 20, what="all is received")

@@ -8,6 +8,7 @@ import contextlib
 import pytest
 from fuzz import engine, http_requests
 from fuzz.http_requests import FINE, LIVE
+from logged import capturing_log
 from programs import free_port
 
 from nats_fluent import http_endpoint, visitors
@@ -52,6 +53,24 @@ async def ask(port, request):
     async with connected(port) as (reader, writer):
         writer.write(request)
         return await ended(reader)
+
+
+async def test_a_bug_costs_one_answer_and_is_logged():
+    def broken():
+        raise ZeroDivisionError("a bug")
+
+    log, logged = capturing_log()
+    port = free_port()
+    endpoint = http_endpoint.Endpoint(f"127.0.0.1:{port}", broken, drain=lambda: None, log=log)
+    await endpoint.start()
+    try:
+        assert (await ask(port, LIVE)).startswith(b"HTTP/1.1 500 ")
+        assert (await ask(port, LIVE.replace(b"/livez", b"/"))).startswith(b"HTTP/1.1 200 ")
+    finally:
+        await endpoint.close()
+    (line,) = [each for each in logged if each["log_level"] == "error"]
+    assert (line["event"], line["path"]) == ("answering a request failed", "/livez")
+    assert isinstance(line["exc_info"], ZeroDivisionError)
 
 
 async def is_live(port):
