@@ -181,6 +181,8 @@ def jetstream(kind: str, first: int, count: int) -> Callable[[], object]:
         room=lambda: 1 << 30,
     )
     source._window.trusted(Limits(30.0, 20_000))  # noqa: SLF001
+    before = range(10_000)  # which wait for their acknowledgement meanwhile
+    source._unsettled.hold(before, [""] * len(before), 0.0)  # noqa: SLF001
     inbox = _Inbox("")
     parser = _parser(source, [inbox])
     reads = _reads(workloads.pulled(kind, count, first))

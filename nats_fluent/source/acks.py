@@ -132,7 +132,9 @@ class Unsettled:
         fresh = {*keys}
         if (
             len(fresh) == len(keys)
-            and fresh.isdisjoint(held)
+            and held.keys().isdisjoint(
+                fresh
+            )  # a view goes through the fewer of the two, a set through all of a dict
             and fresh.isdisjoint(self._delivered)
             and fresh.isdisjoint(self._delivered_before)
         ):
