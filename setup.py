@@ -1,12 +1,20 @@
-"""The one thing that setup.cfg cannot say: the compiled parts, which are optional.
+"""The one thing that setup.cfg cannot say: the compiled part, which is optional.
 
-Without a C compiler the package is built without them and does the same, slower.
+Without a C compiler the package is built without it and does the same, slower.
 """
 
 from setuptools import Extension, setup
 
-PARTS = ("_frames", "_splice")
+PARTS = {"_frames": ["_frames"], "_splice": ["_splice", "_splice_msgpack", "_splice_text"]}
 
 setup(
-    ext_modules=[Extension(f"nats_fluent.{part}", [f"nats_fluent/{part}.c"], optional=True) for part in PARTS]
+    ext_modules=[
+        Extension(
+            f"nats_fluent.{part}",
+            [f"nats_fluent/{source}.c" for source in sources],
+            depends=["nats_fluent/_splice.h"] if part == "_splice" else [],
+            optional=True,
+        )
+        for part, sources in PARTS.items()
+    ]
 )

@@ -1,0 +1,246 @@
+/* What the readers of the compiled part share: what they write, the keys that they have seen, and their text.
+ *
+ * Small functions are here, so that the compiler can put each into its callers.
+ */
+
+#ifndef NATS_FLUENT_SPLICE_H
+#define NATS_FLUENT_SPLICE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Containers in containers: nats_fluent.plain.FAST_DEPTH. */
+#define MAX_LEVELS 60
+/* Keys of all open maps that are remembered, so as to find one that is there twice. */
+#define MAX_KEYS 2048
+/* Fields of the outermost map that a caller may ask for. */
+#define MAX_NAMES 32
+/* The longest name of these. */
+#define MAX_NAME 63
+/* Bytes that the text of a time takes, at most. */
+#define MOST_TIME 32
+
+typedef struct {
+    const uint8_t *text;
+    uint32_t size;
+} Key;
+
+typedef struct {
+    const uint8_t *run; /* msgpack: from here up to `at` goes out as it is, and is not copied yet */
+    const uint8_t *at;
+    const uint8_t *end;
+    uint8_t *out;
+    size_t used;
+    size_t room;
+    int no_memory;
+    const uint8_t *watch; /* from here up to `watch_end` each watched key: its hash, its size, its text */
+    const uint8_t *watch_end;
+    uint64_t watched[4]; /* a bit for each hash of these */
+    size_t keys_used;
+    Key keys[MAX_KEYS];
+} Splicer;
+
+/* What the outermost map was asked for. */
+typedef struct {
+    int no_entity; /* a map with this key may be an event, which is not for this pass */
+    Py_ssize_t count;
+    uint64_t sizes; /* a bit for each size that a name has */
+    const char *text[MAX_NAMES];
+    Py_ssize_t size[MAX_NAMES];
+    PyObject *name[MAX_NAMES];
+    PyObject *found;
+} Wanted;
+
+/* What a msgpack event says of itself; where in the input, but for the time. */
+typedef struct {
+    const uint8_t *encoding, *identity, *type;
+    uint32_t encoding_size, identity_size, type_size;
+    uint8_t time[MOST_TIME];
+    size_t time_size;
+    int64_t seconds;
+    uint32_t ns;
+    unsigned seen;
+} Event;
+
+/* The readers. Each returns 0 where Python is to decide, and where there is an exception or no memory. */
+Py_LOCAL_SYMBOL int splice_msgpack(Splicer *s, Wanted *wanted);
+Py_LOCAL_SYMBOL int splice_msgpack_event(Splicer *s, Event *event, Wanted *wanted);
+
+/* Keep what a field of the outermost map became, when it was asked for and is a string. */
+Py_LOCAL_SYMBOL int splice_keep(Wanted *wanted, const uint8_t *key, uint32_t key_size, const uint8_t *made,
+                                size_t size);
+/* Make room for so much more. */
+Py_LOCAL_SYMBOL int splice_grow(Splicer *s, size_t more);
+/* Write the time to `text`, which has room for MOST_TIME; return how long it is, 0 for one that is beyond. */
+Py_LOCAL_SYMBOL size_t splice_rfc3339(uint8_t *text, int64_t seconds, uint32_t ns);
+Py_LOCAL_SYMBOL int splice_base64(Splicer *s, const uint8_t *from, size_t size);
+
+/* --- output ----------------------------------------------------------------------------------------------------- */
+
+static inline int reserve(Splicer *s, size_t more)
+{
+    return s->room - s->used >= more || splice_grow(s, more);
+}
+
+static inline int copy(Splicer *s, const uint8_t *from, size_t size)
+{
+    if (!reserve(s, size)) {
+        return 0;
+    }
+    memcpy(s->out + s->used, from, size);
+    s->used += size;
+    return 1;
+}
+
+static inline int string_head(Splicer *s, size_t size)
+{
+    if (!reserve(s, 5)) {
+        return 0;
+    }
+    uint8_t *to = s->out + s->used;
+    if (size < 32) {
+        to[0] = (uint8_t)(0xa0 | size);
+        s->used += 1;
+    } else if (size <= UINT8_MAX) {
+        to[0] = 0xd9;
+        to[1] = (uint8_t)size;
+        s->used += 2;
+    } else if (size <= UINT16_MAX) {
+        to[0] = 0xda;
+        to[1] = (uint8_t)(size >> 8);
+        to[2] = (uint8_t)size;
+        s->used += 3;
+    } else if (size <= UINT32_MAX) {
+        to[0] = 0xdb;
+        to[1] = (uint8_t)(size >> 24);
+        to[2] = (uint8_t)(size >> 16);
+        to[3] = (uint8_t)(size >> 8);
+        to[4] = (uint8_t)size;
+        s->used += 5;
+    } else {
+        return 0;
+    }
+    return 1;
+}
+
+/* --- text and keys ---------------------------------------------------------------------------------------------- */
+
+/* Whether it is UTF-8 as Unicode has it: the shortest form, no surrogate, up to U+10FFFF. */
+static inline int is_utf8(const uint8_t *at, size_t size)
+{
+    const uint8_t *end = at + size;
+    if (size >= 4 && size <= 16) { /* most are ASCII, and so short: the first bytes and the last are all of them */
+        uint64_t first = 0, last = 0;
+        if (size >= 8) {
+            memcpy(&first, at, 8);
+            memcpy(&last, end - 8, 8);
+        } else {
+            memcpy(&first, at, 4);
+            memcpy(&last, end - 4, 4);
+        }
+        if (((first | last) & 0x8080808080808080u) == 0) {
+            return 1;
+        }
+    }
+    for (;;) {
+        uint64_t eight;
+        while (end - at >= 8) {
+            memcpy(&eight, at, 8);
+            if (eight & 0x8080808080808080u) {
+                break;
+            }
+            at += 8;
+        }
+        if (size >= 8 && end - at < 8) { /* the last eight, some of them once more */
+            memcpy(&eight, end - 8, 8);
+            if ((eight & 0x8080808080808080u) == 0) {
+                return 1;
+            }
+        }
+        while (at < end && *at < 0x80) {
+            at++;
+        }
+        if (at == end) {
+            return 1;
+        }
+        uint8_t first = *at;
+        int more;
+        uint8_t low = 0x80, high = 0xbf; /* of the second byte */
+        if (first >= 0xc2 && first <= 0xdf) {
+            more = 1;
+        } else if (first >= 0xe0 && first <= 0xef) {
+            more = 2;
+            low = first == 0xe0 ? 0xa0 : 0x80;
+            high = first == 0xed ? 0x9f : 0xbf;
+        } else if (first >= 0xf0 && first <= 0xf4) {
+            more = 3;
+            low = first == 0xf0 ? 0x90 : 0x80;
+            high = first == 0xf4 ? 0x8f : 0xbf;
+        } else {
+            return 0;
+        }
+        if (end - at <= more || at[1] < low || at[1] > high) {
+            return 0;
+        }
+        for (int place = 2; place <= more; place++) {
+            if ((at[place] & 0xc0) != 0x80) {
+                return 0;
+            }
+        }
+        at += more + 1;
+    }
+}
+
+/* A place among 256; keys of one map that have the same one are compared. */
+static inline unsigned place_of(const uint8_t *text, uint32_t size)
+{
+    if (size == 0) {
+        return 0;
+    }
+    return (size * 31u + text[0] * 7u + text[size / 2] * 13u + text[size - 1] * 59u) & 255;
+}
+
+/* Whether the values are to be looked at, as they stand under a key that is watched. */
+static inline int is_watched(const Splicer *s, unsigned bit, const uint8_t *text, uint32_t size)
+{
+    for (const uint8_t *each = s->watch; each < s->watch_end; each += 2 + each[1]) {
+        if (each[0] == bit && each[1] == size && memcmp(each + 2, text, size) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Remember a key of the map whose keys begin at `first`; 0 when it is there already, or watched. */
+static inline int new_key(Splicer *s, uint64_t seen[4], size_t first, const uint8_t *text, uint32_t size)
+{
+    if (s->keys_used == MAX_KEYS) {
+        return 0;
+    }
+    unsigned bit = place_of(text, size);
+    uint64_t mask = (uint64_t)1 << (bit & 63);
+    if (s->watched[bit >> 6] & mask && is_watched(s, bit, text, size)) {
+        return 0;
+    }
+    if (seen[bit >> 6] & mask) {
+        for (size_t each = first; each < s->keys_used; each++) {
+            if (s->keys[each].size == size && memcmp(s->keys[each].text, text, size) == 0) {
+                return 0;
+            }
+        }
+    }
+    seen[bit >> 6] |= mask;
+    s->keys[s->keys_used++] = (Key){text, size};
+    return 1;
+}
+
+static inline int is(const uint8_t *key, uint32_t size, const char *name)
+{
+    return size == strlen(name) && memcmp(key, name, size) == 0;
+}
+
+#endif
