@@ -5,7 +5,10 @@ Without a C compiler the package is built without it and does the same, slower.
 
 from setuptools import Extension, setup
 
-PARTS = {"_frames": ["_frames"], "_splice": ["_splice", "_splice_msgpack", "_splice_text"]}
+PARTS = {
+    "_frames": ["_frames"],
+    "_splice": ["_splice", "_splice_escape", "_splice_json", "_splice_msgpack", "_splice_text"],
+}
 
 setup(
     ext_modules=[

@@ -25,22 +25,44 @@ int splice_grow(Splicer *s, size_t more)
     return 1;
 }
 
+/* Return the Python value of a string or a number in plain msgpack; NULL, and no exception, for any other. */
+static PyObject *scalar(const uint8_t *made, size_t size)
+{
+    uint8_t head = made[0];
+    if (head <= 0x7f || head >= 0xe0) {
+        return PyLong_FromLong((int8_t)head);
+    }
+    if ((head >= 0xa0 && head <= 0xbf) || (head >= 0xd9 && head <= 0xdb)) {
+        size_t before = head <= 0xbf ? 1 : 1 + ((size_t)1 << (head - 0xd9));
+        return PyUnicode_DecodeUTF8((const char *)made + before, (Py_ssize_t)(size - before), NULL);
+    }
+    if (head >= 0xcc && head <= 0xcf) {
+        return PyLong_FromUnsignedLongLong(big_endian(made + 1, 1 << (head - 0xcc)));
+    }
+    if (head >= 0xd0 && head <= 0xd3) {
+        int bytes = 1 << (head - 0xd0);
+        uint64_t sign = (uint64_t)1 << (8 * bytes - 1);
+        return PyLong_FromLongLong((int64_t)((big_endian(made + 1, bytes) ^ sign) - sign));
+    }
+    if (head == 0xcb) {
+        double number;
+        uint64_t bits = big_endian(made + 1, 8);
+        memcpy(&number, &bits, 8);
+        return PyFloat_FromDouble(number);
+    }
+    return NULL;
+}
+
 int splice_keep(Wanted *wanted, const uint8_t *key, uint32_t key_size, const uint8_t *made, size_t size)
 {
-    size_t head = made[0] >= 0xa0 && made[0] <= 0xbf ? 1
-                  : made[0] >= 0xd9 && made[0] <= 0xdb ? 1 + ((size_t)1 << (made[0] - 0xd9))
-                                                       : 0;
-    if (head == 0) {
-        return 1;
-    }
     for (Py_ssize_t each = 0; each < wanted->count; each++) {
         if (wanted->size[each] == (Py_ssize_t)key_size && memcmp(wanted->text[each], key, key_size) == 0) {
-            PyObject *text = PyUnicode_DecodeUTF8((const char *)made + head, (Py_ssize_t)(size - head), NULL);
-            if (text == NULL) {
-                return 0;
+            PyObject *value = scalar(made, size);
+            if (value == NULL) {
+                return !PyErr_Occurred();
             }
-            int failed = PyDict_SetItem(wanted->found, wanted->name[each], text);
-            Py_DECREF(text);
+            int failed = PyDict_SetItem(wanted->found, wanted->name[each], value);
+            Py_DECREF(value);
             return !failed;
         }
     }
@@ -142,6 +164,7 @@ static PyObject *watch(PyObject *module, PyObject *names)
 static int begin(Splicer *s, Wanted *wanted, PyObject *const *args, Py_ssize_t count, int no_entity)
 {
     wanted->no_entity = no_entity;
+    wanted->inside = NULL;
     s->out = NULL;
     wanted->found = NULL;
     if (count < 2 || count > 3 || !PyBytes_Check(args[0]) || !PyTuple_Check(args[1])
@@ -215,10 +238,52 @@ static PyObject *of_event(PyObject *module, PyObject *const *args, Py_ssize_t co
     return end(&s, &wanted, answer);
 }
 
+static PyObject *of_json(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    Splicer s;
+    Wanted wanted, inside;
+    PyObject *answer = NULL;
+    int events = count == 4 && args[3] != Py_None;
+    s.no_memory = 0;
+    inside.found = NULL;
+    inside.inside = NULL;
+    if (count > 4 || (events && !PyTuple_Check(args[3]))) {
+        PyErr_SetString(PyExc_TypeError, "splice_json: the names of an entity are a tuple, and last");
+        return NULL;
+    }
+    if (begin(&s, &wanted, args, count == 4 ? 3 : count, 0) && (!events || read_names(args[3], &inside))) {
+        wanted.inside = events ? &inside : NULL;
+        if (splice_json(&s, &wanted)) {
+            answer = Py_BuildValue("y#OO", (const char *)s.out, (Py_ssize_t)s.used, wanted.found,
+                                   inside.found == NULL ? Py_None : inside.found);
+        }
+    }
+    Py_XDECREF(inside.found);
+    return end(&s, &wanted, answer);
+}
+
+static PyObject *time_ns(PyObject *module, PyObject *text)
+{
+    (void)module;
+    if (!PyUnicode_Check(text)) {
+        PyErr_SetString(PyExc_TypeError, "time_ns: a text is wanted");
+        return NULL;
+    }
+    int64_t ns = -1;
+    if (PyUnicode_IS_COMPACT_ASCII(text)) {
+        ns = splice_time_ns(PyUnicode_1BYTE_DATA(text), (size_t)PyUnicode_GET_LENGTH(text));
+    }
+    if (ns < 0) {
+        Py_RETURN_NONE;
+    }
+    return PyLong_FromLongLong(ns);
+}
+
 PyDoc_STRVAR(splice_doc,
              "splice(data, names, watched=b'', /)\n--\n\n"
              "Return the plain msgpack of one msgpack map, and a dict of those of its fields that are named and become "
-             "a string; None where Python values are to decide, or where it may be an event, as it has an entity.\n\n"
+             "a string or a number; None where Python values are to decide, or where it may be an event, as it has an entity.\n\n"
              "Args:\n"
              "    data: bytes of one msgpack map.\n"
              "    names: a tuple of up to 32 names, of up to 63 bytes each.\n"
@@ -233,9 +298,21 @@ PyDoc_STRVAR(splice_event_doc,
              "The same for an event, whose entity is msgpack within bytes, and the names those of its fields; after "
              "the dict come identity, type, time as text (or None), and its seconds since 1970 and nanoseconds.");
 
+PyDoc_STRVAR(splice_json_doc,
+             "splice_json(data, names, watched=b'', of_entity=None, /)\n--\n\n"
+             "The same for one JSON object. Behind the dict comes another one, with those fields of the object under "
+             "`entity` that are named by `of_entity`; None where there is no entity, or nothing is named.");
+
+PyDoc_STRVAR(time_ns_doc,
+             "time_ns(text, /)\n--\n\n"
+             "Return the nanoseconds since 1970 of an RFC 3339 time in UTC, of the years 1970 to 2261; None for all "
+             "else.");
+
 static PyMethodDef methods[] = {
     {"splice", (PyCFunction)(void (*)(void))of_map, METH_FASTCALL, splice_doc},
     {"splice_event", (PyCFunction)(void (*)(void))of_event, METH_FASTCALL, splice_event_doc},
+    {"splice_json", (PyCFunction)(void (*)(void))of_json, METH_FASTCALL, splice_json_doc},
+    {"time_ns", time_ns, METH_O, time_ns_doc},
     {"watch", watch, METH_O, watch_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -243,7 +320,7 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef module = {
     PyModuleDef_HEAD_INIT,
     .m_name = "nats_fluent._splice",
-    .m_doc = "msgpack to plain msgpack in one pass; nats_fluent.plain says what plain is.",
+    .m_doc = "msgpack and JSON to plain msgpack in one pass; nats_fluent.plain says what plain is.",
     .m_size = 0,
     .m_methods = methods,
 };

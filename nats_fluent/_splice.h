@@ -21,6 +21,8 @@
 #define MAX_NAMES 32
 /* The longest name of these. */
 #define MAX_NAME 63
+/* The same byte, eight times. */
+#define EIGHT(byte) (0x0101010101010101u * (uint64_t)(byte))
 /* Bytes that the text of a time takes, at most. */
 #define MOST_TIME 32
 
@@ -45,7 +47,7 @@ typedef struct {
 } Splicer;
 
 /* What the outermost map was asked for. */
-typedef struct {
+typedef struct Wanted {
     int no_entity; /* a map with this key may be an event, which is not for this pass */
     Py_ssize_t count;
     uint64_t sizes; /* a bit for each size that a name has */
@@ -53,6 +55,7 @@ typedef struct {
     Py_ssize_t size[MAX_NAMES];
     PyObject *name[MAX_NAMES];
     PyObject *found;
+    struct Wanted *inside; /* JSON: the same of the object under `entity`, which is there when it has `found` */
 } Wanted;
 
 /* What a msgpack event says of itself; where in the input, but for the time. */
@@ -69,21 +72,35 @@ typedef struct {
 /* The readers. Each returns 0 where Python is to decide, and where there is an exception or no memory. */
 Py_LOCAL_SYMBOL int splice_msgpack(Splicer *s, Wanted *wanted);
 Py_LOCAL_SYMBOL int splice_msgpack_event(Splicer *s, Event *event, Wanted *wanted);
+Py_LOCAL_SYMBOL int splice_json(Splicer *s, Wanted *wanted);
 
-/* Keep what a field of the outermost map became, when it was asked for and is a string. */
+/* Keep what a field of the outermost map became, when it was asked for and is a string or a number. */
 Py_LOCAL_SYMBOL int splice_keep(Wanted *wanted, const uint8_t *key, uint32_t key_size, const uint8_t *made,
                                 size_t size);
 /* Make room for so much more. */
 Py_LOCAL_SYMBOL int splice_grow(Splicer *s, size_t more);
 /* Write the time to `text`, which has room for MOST_TIME; return how long it is, 0 for one that is beyond. */
 Py_LOCAL_SYMBOL size_t splice_rfc3339(uint8_t *text, int64_t seconds, uint32_t ns);
+/* Return the nanoseconds since 1970 of a time as RFC 3339; -1 where Python is to decide. */
+Py_LOCAL_SYMBOL int64_t splice_time_ns(const uint8_t *text, size_t size);
 Py_LOCAL_SYMBOL int splice_base64(Splicer *s, const uint8_t *from, size_t size);
+/* A string that begins at `at` and whose first escape, or another end, is at `stop`; `seen` as of `ordinary`. */
+Py_LOCAL_SYMBOL int splice_escaped(Splicer *s, const uint8_t *stop, uint64_t seen);
 
 /* --- output ----------------------------------------------------------------------------------------------------- */
 
 static inline int reserve(Splicer *s, size_t more)
 {
     return s->room - s->used >= more || splice_grow(s, more);
+}
+
+static inline int put(Splicer *s, uint8_t byte)
+{
+    if (!reserve(s, 1)) {
+        return 0;
+    }
+    s->out[s->used++] = byte;
+    return 1;
 }
 
 static inline int copy(Splicer *s, const uint8_t *from, size_t size)
@@ -127,6 +144,17 @@ static inline int string_head(Splicer *s, size_t size)
     return 1;
 }
 
+/* --- input ------------------------------------------------------------------------------------------------------- */
+
+static inline uint64_t big_endian(const uint8_t *from, int size)
+{
+    uint64_t number = 0;
+    for (int place = 0; place < size; place++) {
+        number = number << 8 | from[place];
+    }
+    return number;
+}
+
 /* --- text and keys ---------------------------------------------------------------------------------------------- */
 
 /* Whether it is UTF-8 as Unicode has it: the shortest form, no surrogate, up to U+10FFFF. */
@@ -142,7 +170,7 @@ static inline int is_utf8(const uint8_t *at, size_t size)
             memcpy(&first, at, 4);
             memcpy(&last, end - 4, 4);
         }
-        if (((first | last) & 0x8080808080808080u) == 0) {
+        if (((first | last) & EIGHT(0x80)) == 0) {
             return 1;
         }
     }
@@ -150,14 +178,14 @@ static inline int is_utf8(const uint8_t *at, size_t size)
         uint64_t eight;
         while (end - at >= 8) {
             memcpy(&eight, at, 8);
-            if (eight & 0x8080808080808080u) {
+            if (eight & EIGHT(0x80)) {
                 break;
             }
             at += 8;
         }
         if (size >= 8 && end - at < 8) { /* the last eight, some of them once more */
             memcpy(&eight, end - 8, 8);
-            if ((eight & 0x8080808080808080u) == 0) {
+            if ((eight & EIGHT(0x80)) == 0) {
                 return 1;
             }
         }
@@ -193,6 +221,35 @@ static inline int is_utf8(const uint8_t *at, size_t size)
         }
         at += more + 1;
     }
+}
+
+/* Return the first byte that does not stand for itself in a string: a quote, a backslash, a control character; `end`
+ * where there is none. Bit 7 of one of the bytes of `seen` is set when there are others than ASCII before it. */
+static inline const uint8_t *ordinary(const uint8_t *at, const uint8_t *end, uint64_t *seen)
+{
+    while (end - at >= 8) {
+        uint64_t bytes;
+        memcpy(&bytes, at, 8);
+        uint64_t quote = bytes ^ EIGHT('"'), backslash = bytes ^ EIGHT('\\');
+        uint64_t found = ((quote - EIGHT(1)) & ~quote) | ((backslash - EIGHT(1)) & ~backslash)
+                         | ((bytes - EIGHT(' ')) & ~bytes);
+        found &= EIGHT(0x80);
+        if (found != 0) {
+#if defined(__GNUC__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+            /* The lowest bit is that of the first of them; borrows make wrong ones above it alone. */
+            *seen |= bytes & ((found & (0 - found)) - 1);
+            return at + __builtin_ctzll(found) / 8;
+#else
+            break; /* which of them comes first is seen below */
+#endif
+        }
+        *seen |= bytes;
+        at += 8;
+    }
+    while (at < end && *at >= ' ' && *at != '"' && *at != '\\') {
+        *seen |= *at++;
+    }
+    return at;
 }
 
 /* A place among 256; keys of one map that have the same one are compared. */

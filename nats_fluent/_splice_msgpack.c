@@ -27,15 +27,6 @@ static int copy_run(Splicer *s, const uint8_t *here)
     return copy(s, here - size, size);
 }
 
-static uint64_t big_endian(const uint8_t *from, int size)
-{
-    uint64_t number = 0;
-    for (int place = 0; place < size; place++) {
-        number = number << 8 | from[place];
-    }
-    return number;
-}
-
 /* Read a number of `size` bytes that says how much follows. */
 static int length(Splicer *s, int size, uint32_t *found)
 {

@@ -1,4 +1,4 @@
-/* What becomes text on its way: times and bytes. */
+/* Times to text and back, and bytes to text. */
 
 #include "_splice.h"
 
@@ -7,6 +7,8 @@
 /* 0001-01-01 and 9999-12-31T23:59:59 in seconds since 1970: the years that a datetime holds. */
 #define FIRST_SECOND (-62135596800LL)
 #define LAST_SECOND 253402300799LL
+/* The last whole year that 64 bits hold the nanoseconds of. */
+#define LAST_YEAR 2261
 /* Days from 0000-03-01 to 1970-01-01 in the proleptic Gregorian calendar. */
 #define DAYS_TO_EPOCH 719468
 
@@ -87,4 +89,58 @@ size_t splice_rfc3339(uint8_t *text, int64_t seconds, uint32_t ns)
     }
     *to++ = 'Z';
     return (size_t)(to - text);
+}
+
+/* Read so many digits, of a number that is not above `most`; -1 where there is none. */
+static int32_t read_digits(const uint8_t *at, int count, int32_t most)
+{
+    int32_t number = 0;
+    for (int place = 0; place < count; place++) {
+        if (at[place] < '0' || at[place] > '9') {
+            return -1;
+        }
+        number = number * 10 + (at[place] - '0');
+    }
+    return number <= most ? number : -1;
+}
+
+/* As Go and most others write it: 2019-06-12T21:38:02.268588Z, with or without a fraction. -1 for all else. */
+int64_t splice_time_ns(const uint8_t *text, size_t size)
+{
+    if (size < 20 || text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' || text[16] != ':'
+        || text[size - 1] != 'Z') {
+        return -1;
+    }
+    int32_t year = read_digits(text, 4, LAST_YEAR), month = read_digits(text + 5, 2, 12);
+    int32_t day = read_digits(text + 8, 2, 31), hour = read_digits(text + 11, 2, 23);
+    int32_t minute = read_digits(text + 14, 2, 59), second = read_digits(text + 17, 2, 59);
+    if (year < 1970 || month < 1 || day < 1 || hour < 0 || minute < 0 || second < 0) {
+        return -1;
+    }
+    int leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    if (day > (month == 2 ? 28 + leap : 30 + ((month + (month >> 3)) & 1))) {
+        return -1;
+    }
+    int32_t ns = 0;
+    if (size > 20) {
+        size_t digits = size - 21;
+        if (text[19] != '.' || digits == 0) {
+            return -1;
+        }
+        for (size_t place = 0; place < digits || place < 9; place++) {
+            int32_t digit = place < digits ? read_digits(text + 20 + place, 1, 9) : 0;
+            if (digit < 0) {
+                return -1;
+            }
+            if (place < 9) { /* the others are cut off */
+                ns = ns * 10 + digit;
+            }
+        }
+    }
+    /* H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", days_from_civil; years begin in March. */
+    int32_t from_march = month > 2 ? month - 3 : month + 9;
+    int32_t years = year - (month <= 2);
+    int32_t days = years * 365 + years / 4 - years / 100 + years / 400 + (153 * from_march + 2) / 5 + day - 1;
+    int64_t seconds = (int64_t)(days - DAYS_TO_EPOCH) * SECONDS_PER_DAY + hour * 3600 + minute * 60 + second;
+    return seconds * NS_PER_SECOND + ns;
 }

@@ -24,6 +24,9 @@ ReadJson = Callable[[bytes], tuple[Any, int]]
 REQUIRED = ("specversion", "id", "source", "type")
 """The attributes that every event has, each text and not empty."""
 
+USED = (*REQUIRED, "time", "subject", "partitionkey")
+"""The attributes that a record is made of."""
+
 _STAGE = "CloudEvent"
 _MEDIA_TYPE = "application/cloudevents"
 _PREFIX = "ce-"
@@ -37,6 +40,13 @@ def claimed(headers: Headers) -> bool:
         or (name.lower() == "content-type" and _first(value).lower().startswith(_MEDIA_TYPE))
         for name, value in headers.items()
     )
+
+
+def is_structured(headers: Headers) -> bool:
+    """Whether an event with these headers is whole in the payload."""
+    return all(name.lower() != "ce-specversion" for name in headers) or _content_type(
+        headers
+    ).lower().startswith(_MEDIA_TYPE)
 
 
 def is_event(value: object) -> bool:
@@ -55,16 +65,14 @@ def decode(payload: bytes, headers: Headers, read: ReadJson) -> Decoded:
     Raises:
         Undecodable: it is none.
     """
+    if is_structured(headers):
+        return decoded(*read(payload))
     attributes = {
         name.lower().removeprefix(_PREFIX): _first(value)
         for name, value in headers.items()
         if name.lower().startswith(_PREFIX)
     }
-    content_type = next(
-        (_first(value) for name, value in headers.items() if name.lower() == "content-type"), ""
-    )
-    if "specversion" not in attributes or content_type.lower().startswith(_MEDIA_TYPE):
-        return decoded(*read(payload))
+    content_type = _content_type(headers)
     event: dict[str, Any] = {name: _unescaped(name, value) for name, value in attributes.items()}
     if content_type:
         event.setdefault("datacontenttype", content_type)
@@ -107,6 +115,10 @@ def decoded(event: Any, replaced: int) -> Decoded:  # noqa: ANN401 - any plain v
 def _missing(event: dict[str, Any], name: str) -> bool:
     found = event.get(name)
     return not found or not isinstance(found, str)
+
+
+def _content_type(headers: Headers) -> str:
+    return next((_first(value) for name, value in headers.items() if name.lower() == "content-type"), "")
 
 
 def _first(value: str | list[str]) -> str:

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 import msgpack
 import msgspec
 
-from nats_fluent import cloudevents, plain, publication
+from nats_fluent import cloudevents, compiled, plain
 from nats_fluent.decoded import Decoded
 from nats_fluent.envelope import JSON, MSGPACK, fast_envelope
 from nats_fluent.errors import Undecodable
 from nats_fluent.walk import Walker
 
 if TYPE_CHECKING:
+    from nats_fluent.compiled import Fields
     from nats_fluent.places import Headers
 
 Decode = Callable[[bytes, "Headers", str], Decoded]
@@ -54,10 +55,23 @@ class Format(Protocol):
 
 
 class Json:
-    """One JSON text, of any value."""
+    """One JSON text, of any value.
+
+    Args:
+        names: of the content's own fields, those that are looked for; None where it is to be looked into further.
+        watched: what `publication.watch` made of keys whose values are to be looked at.
+    """
+
+    def __init__(self, names: tuple[str, ...] | None = None, watched: bytes = b"") -> None:
+        self._names = names
+        self._watched = watched
 
     def fast(self, payload: bytes, _headers: Headers, _subject: str) -> Decoded:
-        """Read what msgspec takes."""
+        """Read what msgspec takes; an object, where possible, without a look at its values."""
+        spliced = _spliced_json(payload, self._names, self._watched)
+        if spliced is not None:
+            packed, found = spliced
+            return Decoded(found, packed=packed)
         return Decoded(plain.fast_json(payload))
 
     def careful(self, payload: bytes, _headers: Headers, _subject: str) -> Decoded:
@@ -70,8 +84,8 @@ class Msgpack:
     """One msgpack value.
 
     Args:
-        names: of the content's own fields, those that are looked for; None where it is to be looked into further.
-        watched: what `publication.watch` made of keys whose values are to be looked at.
+        names: as of `Json`.
+        watched: see there.
     """
 
     def __init__(self, names: tuple[str, ...] | None = None, watched: bytes = b"") -> None:
@@ -80,12 +94,12 @@ class Msgpack:
 
     def fast(self, payload: bytes, _headers: Headers, _subject: str) -> Decoded:
         """Read what ormsgpack takes; a map, where possible, without a look at its values."""
-        names = self._names
-        if names is not None and publication.splice is not None and len(payload) <= plain.MAX_VALUES:
-            spliced = publication.splice(payload, names, self._watched)
-            # A field that is not there may be one that holds no string.
-            if spliced is not None and len(spliced[1]) == len(names):
-                return Decoded(spliced[1], packed=spliced[0])
+        names, splice = self._names, compiled.splice
+        if names is not None and splice is not None and len(payload) <= plain.MAX_VALUES:
+            spliced = splice(payload, names, self._watched)
+            if spliced is not None:
+                packed, found = spliced
+                return Decoded(found, packed=packed)
         return Decoded(_fast_msgpack(payload))
 
     def careful(self, payload: bytes, _headers: Headers, _subject: str) -> Decoded:
@@ -121,10 +135,23 @@ class Raw:
 
 
 class CloudEvents:
-    """CloudEvents, structured or binary (`nats_fluent.cloudevents`)."""
+    """CloudEvents, structured or binary (`nats_fluent.cloudevents`).
+
+    Args:
+        names: as of `Json`.
+        watched: see there.
+    """
+
+    def __init__(self, names: tuple[str, ...] | None = None, watched: bytes = b"") -> None:
+        self._names = None if names is None else names + cloudevents.USED
+        self._watched = watched
 
     def fast(self, payload: bytes, headers: Headers, _subject: str) -> Decoded:
-        """Read what msgspec takes."""
+        """Read what msgspec takes; a structured event as `Json` does."""
+        if cloudevents.is_structured(headers):
+            spliced = _spliced_json(payload, self._names, self._watched)
+            if spliced is not None:
+                return _spliced_event(*spliced)
         return cloudevents.decode(payload, headers, _fast_json)
 
     def careful(self, payload: bytes, headers: Headers, _subject: str) -> Decoded:
@@ -136,14 +163,29 @@ class Auto:
     """The first of these that it is: a CloudEvent, JSON, a msgpack map, text in UTF-8, or bytes.
 
     A publication of the Go libraries comes before all of these; see `seems_publication`.
+
+    Args:
+        names: as of `Json`.
+        watched: see there.
     """
 
-    def fast(self, payload: bytes, headers: Headers, _subject: str) -> Decoded:
+    def __init__(self, names: tuple[str, ...] | None = None, watched: bytes = b"") -> None:
+        self._names = None if names is None else names + cloudevents.USED
+        self._watched = watched
+        self._event = CloudEvents(names, watched)
+        self._msgpack = Msgpack(names, watched)
+
+    def fast(self, payload: bytes, headers: Headers, subject: str) -> Decoded:
         """Read what msgspec and ormsgpack take, but no text: whether that is JSON the careful reader says."""
         if headers and cloudevents.claimed(headers):
-            return cloudevents.decode(payload, headers, _fast_json)
+            return self._event.fast(payload, headers, subject)
         if payload and payload[0] in _MAP:  # no JSON begins so
-            return Decoded(_fast_msgpack(payload))
+            return self._msgpack.fast(payload, headers, subject)
+        spliced = _spliced_json(payload, self._names, self._watched)
+        if spliced is not None:
+            packed, found = spliced
+            is_event = cloudevents.is_event(found)
+            return _spliced_event(packed, found) if is_event else Decoded(found, packed=packed)
         value = plain.fast_json(payload)
         return cloudevents.decoded(value, 0) if cloudevents.is_event(value) else Decoded(value)
 
@@ -218,6 +260,14 @@ BUILT_IN: dict[str, Format] = {
 }
 """The formats beside ``publication``, which `nats_fluent.publication` reads."""
 
+SPLICED: dict[str, Callable[[tuple[str, ...], bytes], Format]] = {
+    "json": Json,
+    "msgpack": Msgpack,
+    "cloudevents": CloudEvents,
+    "auto": Auto,
+}
+"""Those of them that may do without a look at the values, given what `Json` takes."""
+
 
 def seems_publication(payload: bytes) -> bool:
     """Whether a payload is an envelope in the form that the Go libraries write since April 2019."""
@@ -250,6 +300,21 @@ def time_of(found: object) -> int | None:
     if number <= 0:
         return None
     return next((int(number * ns) for limit, ns in _UNITS if number < limit), None)
+
+
+def _spliced_json(
+    payload: bytes, names: tuple[str, ...] | None, watched: bytes
+) -> tuple[bytes, Fields] | None:
+    """Return the plain msgpack of a JSON object, and its fields of these names; None where it is to be looked into."""
+    splice_json = compiled.splice_json
+    if names is None or splice_json is None or payload[:1] != b"{" or len(payload) > plain.MAX_VALUES:
+        return None
+    spliced = splice_json(payload, names, watched, None)
+    return spliced and spliced[:2]
+
+
+def _spliced_event(packed: bytes, found: Fields) -> Decoded:
+    return msgspec.structs.replace(cloudevents.decoded(found, 0), packed=packed)
 
 
 def _fast_json(payload: bytes) -> tuple[Any, int]:

@@ -8,7 +8,7 @@ import msgpack
 
 from nats_fluent import plain
 from nats_fluent.errors import Undecodable
-from nats_fluent.formats import Msgpack, seems_publication, time_of
+from nats_fluent.formats import SPLICED, seems_publication, time_of
 from nats_fluent.places import text_of
 from nats_fluent.publication import Content
 from nats_fluent.record import (
@@ -82,16 +82,17 @@ class FormatRecorder(Recorder):
         self._usual = usual
 
     def _at_its_best(self, topic: str, reading: Reading) -> Reading:
-        """Return the reading; of msgpack, where it can be, without a look at its values."""
+        """Return the reading; where it can be, without a look at the values."""
         redactor = self._redaction and self._redaction.of(topic)
         watched = redactor.watched if redactor else b""
         paths = [place.keys for place in reading.places.values() if place.of == "content"]
-        if reading.name != "msgpack" or watched is None or any(len(path) > 1 for path in paths):
+        spliced = SPLICED.get(reading.name)
+        if spliced is None or watched is None or any(len(path) > 1 for path in paths):
             return reading
         names = tuple(dict.fromkeys(key for (key,) in paths))
         if any(len(name.encode()) > _LONGEST_NAME for name in names):
             return reading
-        return reading._replace(format=Msgpack(names, watched))
+        return reading._replace(format=spliced(names, watched))
 
     def record(self, delivery: Delivery, now_ns: int) -> Record:
         """Decode a delivery in the format of its topic, and encode its record; else as of a `Recorder`."""

@@ -9,7 +9,7 @@ import platform
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from nats_fluent import publication
+from nats_fluent import compiled
 from nats_fluent.facts import Facts, Times
 from nats_fluent.health import ready
 
@@ -74,9 +74,7 @@ CATALOGUE = (
         "gauge",
         "1, with the version of this program and of Python, and whether the part in C is there (yes or no).",
         ("version", "python", "compiled"),
-        lambda facts: [
-            ((facts.version, platform.python_version(), "yes" if publication.splice else "no"), 1)
-        ],
+        lambda facts: [((facts.version, platform.python_version(), "yes" if compiled.splice else "no"), 1)],
     ),
     Metric(
         "ready",

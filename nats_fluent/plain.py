@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 import msgspec
 import ormsgpack
 
+from nats_fluent import compiled
 from nats_fluent.errors import Undecodable
 
 MAX_DEPTH = 700
@@ -353,6 +354,9 @@ def parse_rfc3339(text: str) -> int | None:
 
     None where it is not such a time. Years 1 to 9999 only.
     """
+    time_ns = compiled.time_ns
+    if time_ns is not None and (found := time_ns(text)) is not None:
+        return found
     if text[-1:] == "Z" and len(text) > _SECONDS_SIZE:  # as Go and most others write it
         fraction = text[_SECONDS_SIZE + 1 : -1]
         if text[_SECONDS_SIZE] == "." and fraction.isdecimal() and fraction.isascii():

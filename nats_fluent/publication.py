@@ -9,37 +9,23 @@ careful one that knows the rest. What the fast one gives may hold integers beyon
 encoder goes: where it cannot be encoded, the careful one decides. For all else they give the same.
 
 Most content goes out nearly as it came. `spliced_content` makes its plain msgpack in one pass over the bytes, in C
-(``_splice.c``), without a Python object for each value; it is there where the package was built with a C compiler, and
-has an answer for what is common only. Where it has one, the careful reader has the same.
+(``_splice_msgpack.c``, ``_splice_json.c``), without a Python object for each value; it is there where the package was
+built with a C compiler, and has an answer for what is common only. Where it has one, the careful reader has the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from importlib import import_module
-from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from nats_fluent import plain
+from nats_fluent import compiled, plain
 from nats_fluent.envelope import JSON, MSGPACK, Envelope
 from nats_fluent.errors import Undecodable
 from nats_fluent.walk import Walker
 
-Splice = Callable[[bytes, tuple[str, ...], bytes], tuple[bytes, dict[str, str]] | None]
-"""Takes the msgpack of a map, names, and what `watch` made; returns its plain msgpack, and those of its own fields that
-are named and hold a string, or None where values are to be looked at: because of what they are, or of a watched key."""
-
-SpliceEvent = Callable[
-    [bytes, tuple[str, ...], bytes], tuple[bytes, dict[str, str], str, str, str | None, int, int] | None
-]
-"""The same for an event, the names being those of its entity's fields; then identity, type, time as text, and its
-seconds since 1970 and nanoseconds."""
-
-_compiled: Any = import_module("nats_fluent._splice") if find_spec("nats_fluent._splice") else None
-splice: Splice | None = _compiled and _compiled.splice
-splice_event: SpliceEvent | None = _compiled and _compiled.splice_event
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Content(msgspec.Struct, frozen=True, gc=False):
@@ -48,8 +34,8 @@ class Content(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         value: the event with its entity decoded in place, or the bare object: plain values; nothing where it is
             `packed`.
-        about: the object's own fields: the event's entity, or the bare object; of what is `packed` those only that
-            were asked for and hold a string.
+        about: the object's own fields: the event's entity, or the bare object; of what is `packed` those that were
+            asked for and hold a string or a number.
         event: whether it is an event.
         identity: of the event's entity; empty for a bare object.
         operation: the event's type: create, update, delete, error; empty for a bare object.
@@ -84,12 +70,13 @@ read_event = msgspec.msgpack.Decoder(Event).decode
 EVENT_HEAD = b"\x85\xa8encoding"
 """A map of five whose first key is `encoding`: how the Go libraries begin an event, and no object of theirs."""
 _NO_VALUE: dict[str, Any] = {}
+_OF_HEAD = ("identity", "type", "timestamp")
+"""The fields of an event, besides its entity, that a record is made of."""
 
 
 def watch(names: tuple[str, ...]) -> bytes:
     """Return what `spliced_content` takes of keys that it is to look out for, of up to 255 bytes of UTF-8 each."""
-    made: bytes = _compiled.watch(names) if _compiled else b""
-    return made
+    return b"" if compiled.watch is None else compiled.watch(names)
 
 
 def spliced_content(
@@ -104,14 +91,11 @@ def spliced_content(
         watched: what `watch` made of keys, at any depth of the object, whose values are to be looked at.
     """
     data = envelope.data
-    if (
-        splice is None
-        or splice_event is None
-        or data is None
-        or envelope.encoding != MSGPACK
-        or len(data) > plain.MAX_VALUES
-    ):
+    splice, splice_event = compiled.splice, compiled.splice_event
+    if splice is None or splice_event is None or data is None or len(data) > plain.MAX_VALUES:
         return None
+    if envelope.encoding != MSGPACK:
+        return _spliced_json(data, of_event, of_object, watched)
     if data.startswith(EVENT_HEAD):
         event = splice_event(data, of_event, watched)
         if event is None:
@@ -124,6 +108,25 @@ def spliced_content(
         return None
     packed, about = spliced
     return Content(_NO_VALUE, about, False, "", "", None, None, 0, packed)
+
+
+def _spliced_json(
+    data: bytes, of_event: tuple[str, ...], of_object: tuple[str, ...], watched: bytes
+) -> Content | None:
+    splice_json = compiled.splice_json
+    spliced = splice_json and splice_json(data, of_object + _OF_HEAD, watched, of_event)
+    if spliced is None:
+        return None
+    packed, about, entity = spliced
+    if entity is None:
+        return Content(_NO_VALUE, about, False, "", "", None, None, 0, packed)
+    identity, operation, text = map(about.get, _OF_HEAD)
+    if type(identity) is not str or type(operation) is not str or type(text) is not str:
+        return None  # rare, and no event or a broken one
+    time_ns = plain.parse_rfc3339(text)
+    if time_ns is None:
+        return None
+    return Content(_NO_VALUE, entity, True, identity, operation, text, time_ns, 0, packed)
 
 
 def fast_content(envelope: Envelope) -> Content:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+from unittest import mock
+
 import msgspec
 import ormsgpack
 import pytest
 from building import EVENT_TIME, MSGPACK, envelope, event, pack
 from judging import exactly
 
-from nats_fluent import plain
+from nats_fluent import compiled, plain
 from nats_fluent.envelope import careful_envelope, fast_envelope
 from nats_fluent.errors import Undecodable
 from nats_fluent.publication import careful_content, fast_content, spliced_content
 
 NAMES = ("ID", "namespace", "date")
+BORDERLINE_UTF8 = [
+    bytes([first, second, *rest])
+    for first in range(0x80, 0x100)
+    for second in (0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0)
+    for rest in ([], [0x80], [0x80, 0xBF], [0x80, 0xC0], [0x7F])
+]
+"""What is UTF-8, and what is nearly."""
 SMALL = {"ID": "1", "namespace": "/a"}
 
 
@@ -47,8 +57,18 @@ def agrees_spliced(payload, found):
     """That it is what the careful reader has found."""
     made = spliced(payload)
     assert exactly(ormsgpack.unpackb(made.packed), found.value)
-    about = {name: found.about[name] for name in NAMES if type(found.about.get(name)) is str}
-    assert made == msgspec.structs.replace(found, value={}, about=about, packed=made.packed)
+    about = {name: found.about.get(name) for name in NAMES}
+    about = {name: value for name, value in about.items() if type(value) in (str, int, float)}
+    assert {name: value for name, value in made.about.items() if name in NAMES} == about
+    assert made == msgspec.structs.replace(found, value={}, about=made.about, packed=made.packed)
+
+
+@contextlib.contextmanager
+def without_the_compiled_part():
+    """As where the package was built without a C compiler."""
+    functions = dict.fromkeys(("splice", "splice_event", "splice_json", "time_ns"))
+    with mock.patch.multiple(compiled, **functions):
+        yield
 
 
 def only_careful(payload):
@@ -80,3 +100,12 @@ def with_event(**fields):
         "type": "update",
     } | fields
     return envelope(pack({name: value for name, value in whole.items() if value is not ...}))
+
+
+def keys(value):
+    """All keys in a value, at any depth."""
+    if isinstance(value, list):
+        return {key for item in value for key in keys(item)}
+    if isinstance(value, dict):
+        return {*value, *(key for item in value.values() for key in keys(item))}
+    return set()

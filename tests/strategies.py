@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import string
 
 from building import Ext, Raw, Text, Time, bare, envelope, event, publication
@@ -47,6 +48,57 @@ odd_scalars = (
 odd_keys = texts | st.builds(Text, st.binary(max_size=20))
 odd_maps = st.dictionaries(odd_keys, nested(odd_scalars, keys=odd_keys), max_size=6)
 """What Go's codec writes, and some of what only others write."""
+
+_json_odd = st.sampled_from(
+    [
+        *("0", "-0", "0.0", "-0.0", "1e5", "1E+2", "0.1e-3", "1e400", "-1e400", "1e-400", "0.1"),
+        *("18446744073709551615", "18446744073709551616", "-9223372036854775808", "-9223372036854775809"),
+        *(
+            "9999999999999999999",
+            "10000000000000000000",
+            "01",
+            "1.",
+            ".5",
+            "+1",
+            "-",
+            "1e",
+            "NaN",
+            "-Infinity",
+        ),
+        *(r'"\u0000"', r'"\ud83d\ude00"', r'"\ud83d"', r'"\uDE00"', r'"\ud83d\u0041"', r'"\x"', r'"\u12g4"'),
+        *(r'"a\/b"', r'"\u00e9\""', r'"\\"', '"\x00"', '"a\n"', '"\x7f"', '"a', "'a'", "nul"),
+        *("{}", "[]", "[,]", "{1:2}", '{"a":1,"a":2}', r'{"\u0061":1}', "/**/1", "\x0b1", "\xa01"),
+    ]
+)
+_json_space = st.sampled_from(["", "", " ", "\n\t", "\r"])
+
+
+@st.composite
+def _json_text(draw, value):
+    """Write a value as JSON, in a way that is odd here and there."""
+    if draw(st.integers(0, 40)) == 40:
+        return draw(_json_odd)
+    space, escaped = draw(_json_space), draw(st.booleans())
+    if isinstance(value, dict):
+        items = [
+            f"{space}{json.dumps(key, ensure_ascii=False)}{space}:{draw(_json_text(item))}"
+            for key, item in value.items()
+        ]
+        return f"{space}{{{','.join(items)}{space}}}{space}"
+    if isinstance(value, list):
+        return f"{space}[{','.join(draw(_json_text(item)) for item in value)}{space}]{space}"
+    return f"{space}{json.dumps(value, ensure_ascii=escaped)}{space}"
+
+
+_json_keys = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc"], exclude_characters='"\\'), max_size=12
+) | st.sampled_from(["ID", "namespace", "entity"])
+json_objects = (
+    st.dictionaries(_json_keys, nested(scalars, keys=_json_keys), max_size=6)
+    .flatmap(lambda value: st.just(json.dumps(value, ensure_ascii=False)) | _json_text(value))
+    .map(str.encode)
+)
+"""JSON objects as publishers write them, and some that are odd or broken."""
 
 topics = st.sampled_from(["squall-events", "activities", "external-flowreports", "other"])
 encodings = st.sampled_from(["application/msgpack", "application/json"])

@@ -11,7 +11,7 @@ from building import JSON, MSGPACK, envelope, pack
 from judging import exactly, not_plain, vectors
 
 from fuzz.engine import MAX_LEN
-from nats_fluent import plain, publication, record, sections
+from nats_fluent import compiled, plain, publication, record, sections
 from nats_fluent.delivery import Delivery
 from nats_fluent.envelope import careful_envelope, fast_envelope
 from nats_fluent.errors import Undecodable
@@ -62,6 +62,7 @@ def check(data: bytes) -> None:
         settings = sections.RecordSettings(tag="t.{topic}.{identity}.{operation}", max_bytes=LIMIT)
         _is_fit(record.Recorder(settings, "run", levels=levels).record(given, NOW), levels)
     _agree(given.payload)
+    _agree_json(data[1:])
 
 
 def _is_fit(made: record.Record, levels: int | None) -> None:
@@ -100,6 +101,23 @@ def _agree(payload: bytes) -> None:
             assert getattr(content, name) == getattr(careful, name), name
         for name in record.OF_EVENT if content.event else record.OF_OBJECT:
             assert _text(content.about.get(name)) == _text(careful.about.get(name)), name
+
+
+def _agree_json(data: bytes) -> None:
+    """Where the compiled part has plain msgpack of JSON, it is what the careful reader has, to the byte."""
+    names = ("", "ID", "namespace")
+    made = compiled.splice_json and compiled.splice_json(data, names, b"", names)
+    if made is not None:
+        packed, found, entity = made
+        value, replaced = plain.careful_json(data, "JSON", whole=True)
+        assert packed == msgpack.packb(value)
+        assert replaced == 0
+        assert exactly(found, _scalars(value, names))
+        assert exactly(entity, _scalars(value["entity"], names) if "entity" in value else None)
+
+
+def _scalars(value: dict[str, object], names: tuple[str, ...]) -> dict[str, object]:
+    return {name: value[name] for name in names if type(value.get(name)) in (str, int, float)}
 
 
 def _text(value: object) -> str | None:

@@ -10,7 +10,7 @@ from importlib.metadata import version
 import pytest
 from typer.testing import CliRunner
 
-from nats_fluent import __main__, __version__, build, check, cli, demo, publication, runtime
+from nats_fluent import __main__, __version__, build, check, cli, compiled, demo, runtime
 from nats_fluent.errors import RunFailed
 from nats_fluent.log import direct
 from nats_fluent.settings import CATALOGUE, Settings
@@ -89,11 +89,11 @@ def test_decode_has_the_settings_of_records_only(invoke):
 def test_version(invoke):
     result = invoke("--version", env={"NATS_FLUENT_REVISION": None})
     assert result.exit_code == 0
-    first, python, compiled, libraries = result.stdout.splitlines()
+    first, python, compiled_part, libraries = result.stdout.splitlines()
     # The first is for scripts.
     assert first == f"nats-fluent {__version__}"
     assert python.startswith(f"Python {platform.python_version()} (")
-    assert compiled == f"compiled part: {'yes' if publication.splice and frames else 'no'}"
+    assert compiled_part == f"compiled part: {'yes' if compiled.splice and frames else 'no'}"
     assert libraries == "libraries: " + ", ".join(
         f"{name} {version(name)}" for name in ("nats-py", "msgspec", "ormsgpack", "uvloop")
     )

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import math
 
 import msgpack
+import msgspec
 import pytest
 from building import pack, publication
 from hypothesis import example, given
 from hypothesis import strategies as st
-from judging import not_plain
-from strategies import mutated, odd_maps, plain_values
+from judging import exactly, not_plain
+from programs import missing
+from strategies import json_objects, mutated, odd_maps, plain_values
 
-from nats_fluent import plain
-from nats_fluent import publication as publications
+from nats_fluent import compiled, plain
 from nats_fluent.decoded import Decoded
 from nats_fluent.errors import Undecodable
-from nats_fluent.formats import BUILT_IN, Msgpack, Own, seems_publication, time_of
+from nats_fluent.formats import BUILT_IN, SPLICED, Own, seems_publication, time_of
+from nats_fluent.publication import watch
 
 JSON, MSGPACK, TEXT, RAW, AUTO = (BUILT_IN[name] for name in ("json", "msgpack", "text", "raw", "auto"))
 EVENT = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}
@@ -70,16 +73,75 @@ def test_msgpack():
     assert refused(MSGPACK, b"") == "payload: cut short: 1 bytes announced, 0 left, at byte 0 of 0"
 
 
-@pytest.mark.skipif(
-    publications.splice is None, reason="built without a C compiler: there is nothing to splice with"
+# Without a look at the values
+
+
+@pytest.fixture
+def _built():
+    if compiled.splice is None:
+        missing("splice")
+
+
+def spliced(name, payload, headers=None, *, names=("id", "n", "at"), watched=("password",)):
+    """What the fast reader has; where that is the content as msgpack, so has the careful one."""
+    reader = SPLICED[name](names, watch(watched))
+    found = reader.fast(payload, headers or {}, "s")
+    careful = reader.careful(payload, headers or {}, "s")
+    if not found.packed:
+        assert found == careful
+        return None
+    assert exactly(msgpack.unpackb(found.packed), careful.content)
+    wanted = {key: careful.content.get(key) for key in names}
+    wanted = {key: value for key, value in wanted.items() if type(value) in (str, int, float)}
+    assert exactly({key: value for key, value in found.content.items() if key in names}, wanted)
+    assert msgspec.structs.replace(found, packed=b"", content=None) == msgspec.structs.replace(
+        careful, content=None
+    )
+    return found
+
+
+PACK = {"json": lambda value: json.dumps(value).encode(), "msgpack": msgpack.packb}
+VALUE = {"id": "7", "n": 1.5, "at": None, "a": {"b": 1}}
+
+
+@pytest.mark.usefixtures("_built")
+@pytest.mark.parametrize(
+    ("name", "form"), [("json", "json"), ("msgpack", "msgpack"), ("auto", "json"), ("auto", "msgpack")]
 )
-def test_msgpack_that_goes_out_as_it_came():
-    reader = Msgpack(("id",), publications.watch(("password",)))
-    payload = msgpack.packb({"id": "7", "a": {"b": 1}})
-    assert reader.fast(payload, {}, "s") == Decoded({"id": "7"}, packed=payload)
-    number, secret = {"id": 7, "a": 1}, {"id": "7", "a": {"password": "x"}}
-    assert reader.fast(msgpack.packb(number), {}, "s") == Decoded(number)
-    assert reader.fast(msgpack.packb(secret), {}, "s") == Decoded(secret)
+def test_what_goes_out_as_it_came(name, form):
+    payload = PACK[form](VALUE)
+    assert spliced(name, payload).content == {"id": "7", "n": 1.5}
+    assert spliced(name, payload, names=()) is not None
+    assert spliced(name, PACK[form](VALUE | {"a": {"password": "x"}})) is None
+    if name == form:
+        assert spliced(name, PACK[form]([VALUE])) is None
+    assert BUILT_IN[name].fast(payload, {}, "s") == Decoded(VALUE)
+
+
+@pytest.mark.usefixtures("_built")
+@pytest.mark.parametrize("name", ["cloudevents", "auto"])
+@pytest.mark.parametrize("names", [(), ("id", "n")])
+def test_events_that_go_out_as_they_came(name, names):
+    event = EVENT | {"time": "2018-04-05T17:31:00Z", "subject": "5", "n": 7, "data": {"a": [1]}}
+    payload = json.dumps(event).encode()
+    found = spliced(name, payload, names=names)
+    assert (found.identity, found.key, found.time_ns) == ("t", "/s/5", 1_522_949_460_000_000_000)
+    assert spliced(name, payload, {"content-type": "application/cloudevents+json"}, names=names) == found
+    assert spliced(name, payload, names=names, watched=("data",)) is None
+    headers = {f"ce-{each}": value for each, value in EVENT.items()} | {"content-type": "application/json"}
+    assert spliced(name, payload, headers, names=names) is None
+    assert spliced(name, payload, headers | {"content-type": "application/cloudevents"}, names=names) == found
+    assert refused(SPLICED["cloudevents"](names, b""), b'{"id":7,"specversion":"1.0"}') == "CloudEvent: no id"
+
+
+@given(
+    name=st.sampled_from(sorted(SPLICED)),
+    payload=json_objects | mutated(json_objects) | odd_maps.map(pack) | mutated(odd_maps.map(pack)),
+    headers=st.sampled_from([{}, {"ce-specversion": "1.0"}, {"content-type": "application/cloudevents"}]),
+)
+def test_what_goes_out_as_it_came_is_what_the_careful_reader_has(name, payload, headers):
+    with contextlib.suppress(plain.NotFast, Undecodable):
+        spliced(name, payload, headers, names=("ID", "namespace", ""))
 
 
 def test_text():

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
-from nats_fluent import exposition, metrics, publication
+from nats_fluent import compiled, exposition, metrics
 from nats_fluent.account import BOUNDS, Account, Histogram
 from nats_fluent.facts import (
     Facts,
@@ -95,7 +95,7 @@ def test_both_texts_are_read_by_their_parsers(accept):
     assert found["nats_fluent_last_acknowledged_timestamp_seconds",] == 1.7e9
     build_info = next(key for key in found if key[0] == "nats_fluent_build_info")
     assert ("version", "1.2.3") in build_info
-    assert ("compiled", "yes" if publication.splice and frames else "no") in build_info
+    assert ("compiled", "yes" if compiled.splice and frames else "no") in build_info
     name = "nats_fluent_end_to_end_seconds"
     assert [found[f"{name}_bucket", ("le", le)] for le in ("0.001", "0.0025", "0.5", "3600.0", "+Inf")] == [
         0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 import json
 import math
 import struct
@@ -12,12 +13,15 @@ from datetime import UTC, datetime, timedelta, timezone
 import msgpack
 import pytest
 from building import Ext, Text, Time, go_json, pack, pack_ext, time_bytes
+from decoding import without_the_compiled_part
 from hypothesis import example, given
 from hypothesis import strategies as st
 from judging import exactly, not_plain
+from programs import missing
 from strategies import integers, mutated, nested, odd_maps, plain_maps, plain_values, scalars, texts
 
 from nats_fluent import plain
+from nats_fluent.compiled import time_ns
 from nats_fluent.errors import Undecodable
 from nats_fluent.walk import Walker
 
@@ -335,6 +339,56 @@ def test_a_zone_is_taken_into_account(naive, minutes):
 )
 def test_rfc_3339(text, ns):
     assert plain.parse_rfc3339(text) == ns
+    with without_the_compiled_part():
+        assert plain.parse_rfc3339(text) == ns
+
+
+times = st.one_of(
+    st.builds(plain.rfc3339, in_datetime | st.integers(-(2**31), 2**34), nanoseconds),
+    st.from_regex(
+        r"(19[67]|20[0-9]|22[56])[0-9]-[0-2][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\.[0-9]*)?Z",
+        fullmatch=True,
+    ),
+    st.text(st.sampled_from("0123456789-+T:.,Zz"), max_size=30),
+)
+
+
+@given(times)
+@example("2000-02-29T00:00:00Z")
+@example("2100-02-29T00:00:00Z")
+@example("2261-12-31T23:59:59.999999999999Z")
+def test_a_time_is_read_alike_with_and_without_the_compiled_part(text):
+    found = plain.parse_rfc3339(text)
+    with without_the_compiled_part():
+        assert plain.parse_rfc3339(text) == found
+
+
+def test_each_day_is_read_alike():
+    """And those that a month has not are none."""
+    for year, month, day in itertools.product(range(1970, 2262), range(1, 13), range(28, 33)):
+        text = f"{year}-{month:02}-{day}T12:30:45.5Z"
+        try:
+            seconds = int(datetime(year, month, day, 12, 30, 45, tzinfo=UTC).timestamp())
+        except ValueError:
+            assert plain.parse_rfc3339(text) is None
+        else:
+            assert plain.parse_rfc3339(text) == seconds * 10**9 + 500_000_000
+
+
+def test_what_the_compiled_part_has_of_times():
+    if time_ns is None:
+        missing("splice")
+    assert time_ns("1970-01-01T00:00:00Z") == 0
+    assert time_ns("2261-12-31T23:59:59.999999999Z") == 9_214_646_399_999_999_999
+    for text in (
+        "2262-01-01T00:00:00Z",
+        "1969-12-31T23:59:59Z",
+        "2019-06-12T21:38:02+00:00",
+        "2019-06-12T21:38:02Zé",
+    ):
+        assert time_ns(text) is None
+    with pytest.raises(TypeError, match="a text is wanted"):
+        time_ns(b"2019-06-12T21:38:02Z")
 
 
 @given(st.text(st.sampled_from("0123456789-+T:.,Zz"), max_size=30))

@@ -15,6 +15,7 @@ from building import (
     Time,
     bare,
     envelope,
+    event,
     go_json,
     head,
     pack,
@@ -25,9 +26,10 @@ from decoding import SMALL, agrees_spliced, both, careful, fast, only_careful, r
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from judging import exactly, not_plain, vectors
+from programs import missing
 from strategies import mutated, plain_maps, publications
 
-from nats_fluent import plain
+from nats_fluent import compiled, plain
 from nats_fluent.envelope import careful_envelope, fast_envelope, published_to
 from nats_fluent.errors import Undecodable
 
@@ -140,6 +142,58 @@ def test_an_event_in_json():
     assert found.value["entity"] == SMALL
     assert found.timestamp == "2019-06-12T14:38:02.268588-07:00"
     assert found.time_ns == 1560375482268588000
+
+
+def json_event(**fields):
+    whole = json.loads(event(SMALL, encoding=JSON, time="2019-06-12T21:38:02Z")) | fields
+    return envelope(
+        json.dumps({name: value for name, value in whole.items() if value is not ...}).encode(), encoding=JSON
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"identity": ...},
+        {"identity": None},
+        {"type": ...},
+        {"type": None},
+        {"identity": ..., "type": ...},
+        {"timestamp": ...},
+        {"timestamp": None},
+        {"entity": None},
+        {"entity": ""},
+        {"entity": [SMALL]},
+        {"encoding": ...},
+        {"more": [1]},
+    ],
+)
+def test_an_event_in_json_with_an_odd_head(fields):
+    both(json_event(**fields))
+
+
+@pytest.mark.parametrize("name", ["identity", "type", "timestamp"])
+def test_the_head_of_an_event_in_json_that_is_no_text(name):
+    for value in (7, 1.5, True, [], {}):
+        payload = json_event(**{name: value})
+        assert f"the event's {name} is " in refused(payload)
+        assert spliced(payload) is None
+    if name == "timestamp":
+        assert "'soon' is not RFC 3339" in refused(json_event(timestamp="soon"))
+        assert spliced(json_event(timestamp="soon")) is None
+
+
+@pytest.mark.parametrize("entity", [SMALL, {}, {"ID": 5, "namespace": None, "inside": {"namespace": "/b"}}])
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_event_in_json_goes_out_without_a_look_at_its_values(entity, order):
+    if compiled.splice is None:
+        missing("splice")
+    whole = json.loads(event(entity, encoding=JSON, time="2019-06-12T21:38:02.5Z"))
+    payload = envelope(json.dumps(dict([*whole.items()][::order])).encode(), encoding=JSON)
+    found = careful(payload)
+    assert found.event
+    assert spliced(payload) is not None
+    agrees_spliced(payload, found)
 
 
 @pytest.mark.parametrize("encoding", [JSON, MSGPACK])

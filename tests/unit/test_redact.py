@@ -16,8 +16,7 @@ from programs import missing
 from recording import NOW
 from strategies import PATHS_TO_REDACT, REDACTED_KEYS, nested, odd_maps, scalars
 
-from nats_fluent import plain
-from nats_fluent import publication as wire
+from nats_fluent import compiled, plain
 from nats_fluent.delivery import Delivery
 from nats_fluent.envelope import careful_envelope, fast_envelope
 from nats_fluent.errors import Undecodable
@@ -312,10 +311,10 @@ def test_any_number_of_states_is_no_trouble():
 
 @pytest.fixture(params=[True, False], ids=["spliced", "decoded"])
 def spliced(request, monkeypatch):
-    if request.param and wire.splice is None:
+    if request.param and compiled.splice is None:
         missing("splice")
     if not request.param:
-        monkeypatch.setattr(wire, "splice", None)
+        monkeypatch.setattr(compiled, "splice", None)
 
 
 @pytest.mark.usefixtures("spliced")
