@@ -53,24 +53,35 @@ static PyObject *scalar(const uint8_t *made, size_t size)
     return NULL;
 }
 
-int splice_keep(Wanted *wanted, const uint8_t *key, uint32_t key_size, const uint8_t *made, size_t size)
+int splice_keep(Wanted *wanted, const Field *field, const uint8_t *made, size_t size)
 {
-    for (Py_ssize_t each = 0; each < wanted->count; each++) {
-        if (wanted->size[each] == (Py_ssize_t)key_size && memcmp(wanted->text[each], key, key_size) == 0) {
-            PyObject *value = scalar(made, size);
-            if (value == NULL) {
-                return !PyErr_Occurred();
-            }
-            int failed = PyDict_SetItem(wanted->found, wanted->name[each], value);
-            Py_DECREF(value);
-            return !failed;
-        }
+    PyObject *value = scalar(made, size);
+    if (value == NULL) {
+        return !PyErr_Occurred();
     }
-    return 1;
+    int failed = PyDict_SetItem(wanted->found, field->name, value);
+    Py_DECREF(value);
+    return !failed;
 }
 
-static int read_names(PyObject *names, Wanted *wanted)
+int splice_enter(Wanted *wanted, const Field *field)
 {
+    PyObject *found = PyDict_New();
+    if (found == NULL) {
+        return 0;
+    }
+    int failed = PyDict_SetItem(wanted->found, field->name, found);
+    Py_DECREF(found);
+    field->inside->found = found;
+    return !failed;
+}
+
+/* Read the names of fields, a tuple, into `wanted`. A pair of a name and such a tuple is of the fields of the map that
+ * the field holds, for which one of those from `*spare` up to `end` is taken. */
+static int read_names(PyObject *names, Wanted *wanted, Wanted **spare, const Wanted *end)
+{
+    wanted->no_entity = 0;
+    wanted->found = NULL;
     wanted->count = PyTuple_GET_SIZE(names);
     wanted->sizes = 0;
     if (wanted->count > MAX_NAMES) {
@@ -78,20 +89,34 @@ static int read_names(PyObject *names, Wanted *wanted)
         return 0;
     }
     for (Py_ssize_t each = 0; each < wanted->count; each++) {
+        Field *field = &wanted->fields[each];
         PyObject *name = PyTuple_GET_ITEM(names, each);
-        Py_ssize_t size;
-        const char *text = PyUnicode_AsUTF8AndSize(name, &size);
-        if (text == NULL) {
+        field->inside = NULL;
+        if (PyTuple_Check(name)) {
+            if (PyTuple_GET_SIZE(name) != 2 || !PyTuple_Check(PyTuple_GET_ITEM(name, 1))) {
+                PyErr_SetString(PyExc_TypeError, "splice: a name, or a name and a tuple of names, is wanted");
+                return 0;
+            }
+            if (*spare == end) {
+                PyErr_Format(PyExc_ValueError, "splice: names of more than %d maps", MAX_MAPS);
+                return 0;
+            }
+            field->inside = (*spare)++;
+            if (!read_names(PyTuple_GET_ITEM(name, 1), field->inside, spare, end)) {
+                return 0;
+            }
+            name = PyTuple_GET_ITEM(name, 0);
+        }
+        field->text = PyUnicode_AsUTF8AndSize(name, &field->size);
+        if (field->text == NULL) {
             return 0;
         }
-        if (size > MAX_NAME) {
+        if (field->size > MAX_NAME) {
             PyErr_Format(PyExc_ValueError, "splice: %R is longer than %d bytes", name, MAX_NAME);
             return 0;
         }
-        wanted->name[each] = name;
-        wanted->text[each] = text;
-        wanted->size[each] = size;
-        wanted->sizes |= (uint64_t)1 << size;
+        field->name = name;
+        wanted->sizes |= (uint64_t)1 << field->size;
     }
     return 1;
 }
@@ -160,11 +185,10 @@ static PyObject *watch(PyObject *module, PyObject *names)
     return list;
 }
 
-/* Read the arguments, and begin; 0 with an exception. `s->out` and `wanted->found` are the caller's to free. */
-static int begin(Splicer *s, Wanted *wanted, PyObject *const *args, Py_ssize_t count, int no_entity)
+/* Read the arguments, and begin; 0 with an exception. `s->out` and what is found are for `end` to free. */
+static int begin(Splicer *s, Wanted wanted[MAX_MAPS], PyObject *const *args, Py_ssize_t count)
 {
-    wanted->no_entity = no_entity;
-    wanted->inside = NULL;
+    s->no_memory = 0;
     s->out = NULL;
     wanted->found = NULL;
     if (count < 2 || count > 3 || !PyBytes_Check(args[0]) || !PyTuple_Check(args[1])
@@ -172,7 +196,8 @@ static int begin(Splicer *s, Wanted *wanted, PyObject *const *args, Py_ssize_t c
         PyErr_SetString(PyExc_TypeError, "splice: bytes, a tuple of names and what watch made are wanted");
         return 0;
     }
-    if (!read_names(args[1], wanted)) {
+    Wanted *spare = wanted + 1;
+    if (!read_names(args[1], wanted, &spare, wanted + MAX_MAPS)) {
         return 0;
     }
     Py_ssize_t size = PyBytes_GET_SIZE(args[0]);
@@ -180,7 +205,6 @@ static int begin(Splicer *s, Wanted *wanted, PyObject *const *args, Py_ssize_t c
     s->end = s->at + size;
     s->used = 0;
     s->room = (size_t)size + (size_t)size / 4 + 64; /* the events of the platform grow by 5 to 15% */
-    s->no_memory = 0;
     s->keys_used = 0;
     if (!read_watch(count == 3 ? args[2] : NULL, s)) {
         return 0;
@@ -211,56 +235,44 @@ static PyObject *of_map(PyObject *module, PyObject *const *args, Py_ssize_t coun
 {
     (void)module;
     Splicer s;
-    Wanted wanted;
+    Wanted wanted[MAX_MAPS];
     PyObject *answer = NULL;
-    s.no_memory = 0;
-    if (begin(&s, &wanted, args, count, 1) && splice_msgpack(&s, &wanted)) {
-        answer = Py_BuildValue("y#O", (const char *)s.out, (Py_ssize_t)s.used, wanted.found);
+    if (begin(&s, wanted, args, count)) {
+        wanted->no_entity = 1;
+        if (splice_msgpack(&s, wanted)) {
+            answer = Py_BuildValue("y#O", (const char *)s.out, (Py_ssize_t)s.used, wanted->found);
+        }
     }
-    return end(&s, &wanted, answer);
+    return end(&s, wanted, answer);
 }
 
 static PyObject *of_event(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     (void)module;
     Splicer s;
-    Wanted wanted;
+    Wanted wanted[MAX_MAPS];
     Event event = {.seen = 0};
     PyObject *answer = NULL;
-    s.no_memory = 0;
-    if (begin(&s, &wanted, args, count, 0) && splice_msgpack_event(&s, &event, &wanted)) {
-        answer = Py_BuildValue("y#Os#s#z#LI", (const char *)s.out, (Py_ssize_t)s.used, wanted.found,
+    if (begin(&s, wanted, args, count) && splice_msgpack_event(&s, &event, wanted)) {
+        answer = Py_BuildValue("y#Os#s#z#LI", (const char *)s.out, (Py_ssize_t)s.used, wanted->found,
                                (const char *)event.identity, (Py_ssize_t)event.identity_size,
                                (const char *)event.type, (Py_ssize_t)event.type_size,
                                event.time_size == 0 ? NULL : (const char *)event.time, (Py_ssize_t)event.time_size,
                                (long long)event.seconds, (unsigned int)event.ns);
     }
-    return end(&s, &wanted, answer);
+    return end(&s, wanted, answer);
 }
 
 static PyObject *of_json(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     (void)module;
     Splicer s;
-    Wanted wanted, inside;
+    Wanted wanted[MAX_MAPS];
     PyObject *answer = NULL;
-    int events = count == 4 && args[3] != Py_None;
-    s.no_memory = 0;
-    inside.found = NULL;
-    inside.inside = NULL;
-    if (count > 4 || (events && !PyTuple_Check(args[3]))) {
-        PyErr_SetString(PyExc_TypeError, "splice_json: the names of an entity are a tuple, and last");
-        return NULL;
+    if (begin(&s, wanted, args, count) && splice_json(&s, wanted)) {
+        answer = Py_BuildValue("y#O", (const char *)s.out, (Py_ssize_t)s.used, wanted->found);
     }
-    if (begin(&s, &wanted, args, count == 4 ? 3 : count, 0) && (!events || read_names(args[3], &inside))) {
-        wanted.inside = events ? &inside : NULL;
-        if (splice_json(&s, &wanted)) {
-            answer = Py_BuildValue("y#OO", (const char *)s.out, (Py_ssize_t)s.used, wanted.found,
-                                   inside.found == NULL ? Py_None : inside.found);
-        }
-    }
-    Py_XDECREF(inside.found);
-    return end(&s, &wanted, answer);
+    return end(&s, wanted, answer);
 }
 
 static PyObject *time_ns(PyObject *module, PyObject *text)
@@ -283,10 +295,13 @@ static PyObject *time_ns(PyObject *module, PyObject *text)
 PyDoc_STRVAR(splice_doc,
              "splice(data, names, watched=b'', /)\n--\n\n"
              "Return the plain msgpack of one msgpack map, and a dict of those of its fields that are named and become "
-             "a string or a number; None where Python values are to decide, or where it may be an event, as it has an entity.\n\n"
+             "a string or a number; None where Python values are to decide, or where it may be an event, as it has an "
+             "entity.\n\n"
              "Args:\n"
              "    data: bytes of one msgpack map.\n"
-             "    names: a tuple of up to 32 names, of up to 63 bytes each.\n"
+             "    names: a tuple of up to 32 names, of up to 63 bytes each. A name and such a tuple, as a pair, are of "
+             "the fields of a map that the field holds, which come as a dict; where it holds anything else, the answer "
+             "is None. There are names of 8 maps at most.\n"
              "    watched: what watch made of the keys, at any depth, whose values Python is to look at.");
 
 PyDoc_STRVAR(watch_doc,
@@ -299,9 +314,8 @@ PyDoc_STRVAR(splice_event_doc,
              "the dict come identity, type, time as text (or None), and its seconds since 1970 and nanoseconds.");
 
 PyDoc_STRVAR(splice_json_doc,
-             "splice_json(data, names, watched=b'', of_entity=None, /)\n--\n\n"
-             "The same for one JSON object. Behind the dict comes another one, with those fields of the object under "
-             "`entity` that are named by `of_entity`; None where there is no entity, or nothing is named.");
+             "splice_json(data, names, watched=b'', /)\n--\n\n"
+             "The same for one JSON object, whether it is an event or not.");
 
 PyDoc_STRVAR(time_ns_doc,
              "time_ns(text, /)\n--\n\n"

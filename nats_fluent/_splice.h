@@ -17,10 +17,12 @@
 #define MAX_LEVELS 60
 /* Keys of all open maps that are remembered, so as to find one that is there twice. */
 #define MAX_KEYS 2048
-/* Fields of the outermost map that a caller may ask for. */
+/* Fields of a map that a caller may ask for. */
 #define MAX_NAMES 32
 /* The longest name of these. */
 #define MAX_NAME 63
+/* Maps that it may ask for fields of: the outermost one, and those under its fields. */
+#define MAX_MAPS 8
 /* The same byte, eight times. */
 #define EIGHT(byte) (0x0101010101010101u * (uint64_t)(byte))
 /* Bytes that the text of a time takes, at most. */
@@ -46,16 +48,22 @@ typedef struct {
     Key keys[MAX_KEYS];
 } Splicer;
 
-/* What the outermost map was asked for. */
+struct Wanted;
+
+typedef struct {
+    const char *text;
+    Py_ssize_t size;
+    PyObject *name;
+    struct Wanted *inside; /* what is wanted of the map that it holds, and of nothing else; or NULL */
+} Field;
+
+/* The fields of a map that were asked for. */
 typedef struct Wanted {
     int no_entity; /* a map with this key may be an event, which is not for this pass */
+    PyObject *found; /* a dict; that of a map within another is owned by the other's */
     Py_ssize_t count;
     uint64_t sizes; /* a bit for each size that a name has */
-    const char *text[MAX_NAMES];
-    Py_ssize_t size[MAX_NAMES];
-    PyObject *name[MAX_NAMES];
-    PyObject *found;
-    struct Wanted *inside; /* JSON: the same of the object under `entity`, which is there when it has `found` */
+    Field fields[MAX_NAMES];
 } Wanted;
 
 /* What a msgpack event says of itself; where in the input, but for the time. */
@@ -74,9 +82,10 @@ Py_LOCAL_SYMBOL int splice_msgpack(Splicer *s, Wanted *wanted);
 Py_LOCAL_SYMBOL int splice_msgpack_event(Splicer *s, Event *event, Wanted *wanted);
 Py_LOCAL_SYMBOL int splice_json(Splicer *s, Wanted *wanted);
 
-/* Keep what a field of the outermost map became, when it was asked for and is a string or a number. */
-Py_LOCAL_SYMBOL int splice_keep(Wanted *wanted, const uint8_t *key, uint32_t key_size, const uint8_t *made,
-                                size_t size);
+/* Keep what a field became, when it is a string or a number. */
+Py_LOCAL_SYMBOL int splice_keep(Wanted *wanted, const Field *field, const uint8_t *made, size_t size);
+/* Begin with the fields of a map that a field holds. */
+Py_LOCAL_SYMBOL int splice_enter(Wanted *wanted, const Field *field);
 /* Make room for so much more. */
 Py_LOCAL_SYMBOL int splice_grow(Splicer *s, size_t more);
 /* Write the time to `text`, which has room for MOST_TIME; return how long it is, 0 for one that is beyond. */
@@ -298,6 +307,21 @@ static inline int new_key(Splicer *s, uint64_t seen[4], size_t first, const uint
 static inline int is(const uint8_t *key, uint32_t size, const char *name)
 {
     return size == strlen(name) && memcmp(key, name, size) == 0;
+}
+
+/* Return the field with that key that was asked for; NULL where none was. */
+static inline const Field *asked(const Wanted *wanted, const uint8_t *key, uint32_t size)
+{
+    if (wanted == NULL || size > MAX_NAME || !(wanted->sizes >> size & 1)) {
+        return NULL;
+    }
+    for (Py_ssize_t each = 0; each < wanted->count; each++) {
+        const Field *field = &wanted->fields[each];
+        if (field->size == (Py_ssize_t)size && memcmp(field->text, key, size) == 0) {
+            return field;
+        }
+    }
+    return NULL;
 }
 
 #endif

@@ -92,7 +92,7 @@ static int string(Splicer *s)
 /* --- values ----------------------------------------------------------------------------------------------------- */
 
 static int value(Splicer *s, int levels);
-static int entity(Splicer *s, int levels, Wanted *wanted);
+static int inside(Splicer *s, int levels, Wanted *wanted, const Field *field);
 
 static inline int is_digit(const Splicer *s)
 {
@@ -266,12 +266,16 @@ static int map(Splicer *s, int levels, Wanted *wanted)
             return 0;
         }
         size_t before = s->used;
-        Wanted *inside = wanted == NULL || !is(text, size, "entity") ? NULL : wanted->inside;
-        if (!(inside == NULL ? value(s, levels - 1) : entity(s, levels - 1, inside))) {
-            return 0;
-        }
-        if (wanted != NULL && size <= MAX_NAME && wanted->sizes >> size & 1
-            && !splice_keep(wanted, text, size, s->out + before, s->used - before)) {
+        const Field *field = asked(wanted, text, size);
+        if (field == NULL) {
+            if (!value(s, levels - 1)) {
+                return 0;
+            }
+        } else if (field->inside != NULL) {
+            if (!inside(s, levels - 1, wanted, field)) {
+                return 0;
+            }
+        } else if (!value(s, levels - 1) || !splice_keep(wanted, field, s->out + before, s->used - before)) {
             return 0;
         }
         more = after_item(s, '}');
@@ -283,14 +287,14 @@ static int map(Splicer *s, int levels, Wanted *wanted)
     return put_count(s, head, 0x80, count);
 }
 
-/* The object of an event. */
-static int entity(Splicer *s, int levels, Wanted *wanted)
+/* An object, of whose fields some are wanted. */
+static int inside(Splicer *s, int levels, Wanted *wanted, const Field *field)
 {
-    if (next(s) != '{' || (wanted->found = PyDict_New()) == NULL) {
+    if (next(s) != '{' || !splice_enter(wanted, field)) {
         return 0;
     }
     s->at++;
-    return map(s, levels, wanted);
+    return map(s, levels, field->inside);
 }
 
 static int value(Splicer *s, int levels)

@@ -61,6 +61,7 @@ static int string(Splicer *s, const uint8_t **text, uint32_t *size)
 /* --- values ----------------------------------------------------------------------------------------------------- */
 
 static int value(Splicer *s, int levels);
+static int inside(Splicer *s, int levels, Wanted *wanted, const Field *field);
 
 /* Read a msgpack timestamp: seconds since 1970 and nanoseconds. */
 static int time_read(const uint8_t *data, size_t size, int64_t *seconds, uint32_t *ns)
@@ -131,7 +132,6 @@ static int map(Splicer *s, uint32_t count, int levels, Wanted *wanted)
     }
     uint64_t seen[4] = {0, 0, 0, 0};
     size_t first = s->keys_used;
-    int wants = wanted != NULL && wanted->count > 0;
     for (uint32_t each = 0; each < count; each++) {
         const uint8_t *key;
         uint32_t key_size;
@@ -143,15 +143,22 @@ static int map(Splicer *s, uint32_t count, int levels, Wanted *wanted)
         }
         const uint8_t *from = s->at;
         size_t before = s->used + (size_t)(from - s->run);
+        const Field *field = asked(wanted, key, key_size);
+        if (field != NULL && field->inside != NULL) {
+            if (!inside(s, levels - 1, wanted, field)) {
+                return 0;
+            }
+            continue;
+        }
         if (!value(s, levels - 1)) {
             return 0;
         }
-        if (wants && key_size <= MAX_NAME && wanted->sizes >> key_size & 1) {
+        if (field != NULL) {
             /* What goes out as it is stands in the input still. */
             int as_it_is = s->run <= from;
             const uint8_t *made = as_it_is ? from : s->out + before;
             size_t size = as_it_is ? (size_t)(s->at - from) : s->used - before;
-            if (!splice_keep(wanted, key, key_size, made, size)) {
+            if (!splice_keep(wanted, field, made, size)) {
                 return 0;
             }
         }
@@ -253,20 +260,32 @@ static int value(Splicer *s, int levels)
     return string(s, &text, &size);
 }
 
-/* A map, which ends where the input does. */
-static int whole(Splicer *s, Wanted *wanted)
+/* Read the head of a map. */
+static int map_head(Splicer *s, uint32_t *count)
 {
-    uint32_t count;
     if (s->at == s->end) {
         return 0;
     }
     uint8_t head = *s->at++;
     if (head >= 0x80 && head <= 0x8f) {
-        count = head & 15;
-    } else if ((head != 0xde && head != 0xdf) || !length(s, 2 << (head - 0xde), &count)) {
-        return 0;
+        *count = head & 15;
+        return 1;
     }
-    return map(s, count, MAX_LEVELS, wanted) && s->at == s->end;
+    return (head == 0xde || head == 0xdf) && length(s, 2 << (head - 0xde), count);
+}
+
+/* A map, of whose fields some are wanted. */
+static int inside(Splicer *s, int levels, Wanted *wanted, const Field *field)
+{
+    uint32_t count;
+    return map_head(s, &count) && splice_enter(wanted, field) && map(s, count, levels, field->inside);
+}
+
+/* A map, which ends where the input does. */
+static int whole(Splicer *s, Wanted *wanted)
+{
+    uint32_t count;
+    return map_head(s, &count) && map(s, count, MAX_LEVELS, wanted) && s->at == s->end;
 }
 
 int splice_msgpack(Splicer *s, Wanted *wanted)

@@ -6,31 +6,30 @@ same.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-Fields = dict[str, str | int | float]
-"""Those fields of a map that are named, and hold a string or a number."""
+Names = tuple["str | tuple[str, Names]", ...]
+"""Names of a map's fields, up to MOST_NAMES, each of up to LONGEST_NAME bytes of UTF-8. A pair of a name and names is
+of the fields of the map which that field holds, up to MOST_MAPS maps in all, the outermost one included."""
 
-Splice = Callable[[bytes, tuple[str, ...], bytes], tuple[bytes, Fields] | None]
-"""Takes the msgpack of a map, names, and what `Watch` made; returns its plain msgpack, and some of its own fields, or
-None where values are to be looked at: because of what they are, or of a watched key."""
+Fields = dict[str, "str | int | float | Fields"]
+"""Those fields of a map that are named, and hold a string or a number, or a map of which fields are named."""
 
-SpliceEvent = Callable[
-    [bytes, tuple[str, ...], bytes], tuple[bytes, Fields, str, str, str | None, int, int] | None
-]
+MOST_NAMES = 32
+LONGEST_NAME = 63
+MOST_MAPS = 8
+
+Splice = Callable[[bytes, Names, bytes], tuple[bytes, Fields] | None]
+"""Takes the msgpack of a map, names, and what `Watch` made; returns its plain msgpack, and some of its fields, or None
+where values are to be looked at: because of what they are, of a watched key, or as one is no map whose fields are
+named."""
+
+SpliceEvent = Callable[[bytes, Names, bytes], tuple[bytes, Fields, str, str, str | None, int, int] | None]
 """The same for an event, the names being those of its entity's fields; then identity, type, time as text, and its
 seconds since 1970 and nanoseconds."""
-
-SpliceJson = Callable[
-    [bytes, tuple[str, ...], bytes, tuple[str, ...] | None],
-    tuple[bytes, Fields, Fields | None] | None,
-]
-"""The same for a JSON object; it takes names of an entity's fields besides, and returns what there is of these in the
-object under ``entity``: None where it has none, or no names were given. With names it has no answer where the entity
-is no object."""
 
 Watch = Callable[[tuple[str, ...]], bytes]
 """Takes keys of up to 255 bytes of UTF-8 each, and returns what the others take, to look out for them."""
@@ -41,6 +40,33 @@ TimeNs = Callable[[str], int | None]
 _compiled: Any = import_module("nats_fluent._splice") if find_spec("nats_fluent._splice") else None
 splice: Splice | None = _compiled and _compiled.splice
 splice_event: SpliceEvent | None = _compiled and _compiled.splice_event
-splice_json: SpliceJson | None = _compiled and _compiled.splice_json
+splice_json: Splice | None = _compiled and _compiled.splice_json
 watch: Watch | None = _compiled and _compiled.watch
 time_ns: TimeNs | None = _compiled and _compiled.time_ns
+
+
+def names_of(paths: Iterable[tuple[str, ...]]) -> Names | None:
+    """Return the names of the fields at some paths; None where these are more than can be asked for.
+
+    Args:
+        paths: keys, each but the last of a map within the one before; one that is a number may be the place in a list,
+            which cannot be asked for.
+    """
+    tree: dict[str, Any] = {}
+    maps = [tree]
+    for path in paths:
+        if any(key.isdecimal() for key in path[1:]) or any(len(key.encode()) > LONGEST_NAME for key in path):
+            return None
+        inside = tree
+        for key in path[:-1]:
+            if not inside.get(key):
+                maps.append(inside.setdefault(key, {}))
+            inside = inside[key]
+        inside.setdefault(path[-1], {})
+    if len(maps) > MOST_MAPS or any(len(each) > MOST_NAMES for each in maps):
+        return None
+    return _names(tree)
+
+
+def _names(tree: dict[str, Any]) -> Names:
+    return tuple((key, _names(inside)) if inside else key for key, inside in tree.items())

@@ -25,7 +25,7 @@ from nats_fluent.errors import Undecodable
 from nats_fluent.walk import Walker
 
 if TYPE_CHECKING:
-    from nats_fluent.compiled import Fields
+    from nats_fluent.compiled import Fields, Names
     from nats_fluent.places import Headers
 
 Decode = Callable[[bytes, "Headers", str], Decoded]
@@ -58,11 +58,11 @@ class Json:
     """One JSON text, of any value.
 
     Args:
-        names: of the content's own fields, those that are looked for; None where it is to be looked into further.
+        names: of the content's fields, those that are looked for; None where it is to be looked into further.
         watched: what `publication.watch` made of keys whose values are to be looked at.
     """
 
-    def __init__(self, names: tuple[str, ...] | None = None, watched: bytes = b"") -> None:
+    def __init__(self, names: Names | None = None, watched: bytes = b"") -> None:
         self._names = names
         self._watched = watched
 
@@ -88,7 +88,7 @@ class Msgpack:
         watched: see there.
     """
 
-    def __init__(self, names: tuple[str, ...] | None = None, watched: bytes = b"") -> None:
+    def __init__(self, names: Names | None = None, watched: bytes = b"") -> None:
         self._names = names
         self._watched = watched
 
@@ -142,7 +142,7 @@ class CloudEvents:
         watched: see there.
     """
 
-    def __init__(self, names: tuple[str, ...] | None = None, watched: bytes = b"") -> None:
+    def __init__(self, names: Names | None = None, watched: bytes = b"") -> None:
         self._names = None if names is None else names + cloudevents.USED
         self._watched = watched
 
@@ -169,7 +169,7 @@ class Auto:
         watched: see there.
     """
 
-    def __init__(self, names: tuple[str, ...] | None = None, watched: bytes = b"") -> None:
+    def __init__(self, names: Names | None = None, watched: bytes = b"") -> None:
         self._names = None if names is None else names + cloudevents.USED
         self._watched = watched
         self._event = CloudEvents(names, watched)
@@ -260,7 +260,7 @@ BUILT_IN: dict[str, Format] = {
 }
 """The formats beside ``publication``, which `nats_fluent.publication` reads."""
 
-SPLICED: dict[str, Callable[[tuple[str, ...], bytes], Format]] = {
+SPLICED: dict[str, Callable[[Names, bytes], Format]] = {
     "json": Json,
     "msgpack": Msgpack,
     "cloudevents": CloudEvents,
@@ -302,15 +302,12 @@ def time_of(found: object) -> int | None:
     return next((int(number * ns) for limit, ns in _UNITS if number < limit), None)
 
 
-def _spliced_json(
-    payload: bytes, names: tuple[str, ...] | None, watched: bytes
-) -> tuple[bytes, Fields] | None:
+def _spliced_json(payload: bytes, names: Names | None, watched: bytes) -> tuple[bytes, Fields] | None:
     """Return the plain msgpack of a JSON object, and its fields of these names; None where it is to be looked into."""
     splice_json = compiled.splice_json
     if names is None or splice_json is None or payload[:1] != b"{" or len(payload) > plain.MAX_VALUES:
         return None
-    spliced = splice_json(payload, names, watched, None)
-    return spliced and spliced[:2]
+    return splice_json(payload, names, watched)
 
 
 def _spliced_event(packed: bytes, found: Fields) -> Decoded:

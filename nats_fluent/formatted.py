@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgpack
 
 from nats_fluent import plain
+from nats_fluent.compiled import names_of
 from nats_fluent.errors import Undecodable
 from nats_fluent.formats import SPLICED, seems_publication, time_of
 from nats_fluent.places import text_of
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from nats_fluent.places import Headers, Place
     from nats_fluent.redact import Redaction, Redactor
 
-_LONGEST_NAME = 63
-"""Bytes of the name of a field that the compiled part looks for."""
 _NS = 1_000_000_000
 _ABOUT = ("identity", "operation", "namespace")
 
@@ -85,12 +84,9 @@ class FormatRecorder(Recorder):
         """Return the reading; where it can be, without a look at the values."""
         redactor = self._redaction and self._redaction.of(topic)
         watched = redactor.watched if redactor else b""
-        paths = [place.keys for place in reading.places.values() if place.of == "content"]
+        names = names_of(place.keys for place in reading.places.values() if place.of == "content")
         spliced = SPLICED.get(reading.name)
-        if spliced is None or watched is None or any(len(path) > 1 for path in paths):
-            return reading
-        names = tuple(dict.fromkeys(key for (key,) in paths))
-        if any(len(name.encode()) > _LONGEST_NAME for name in names):
+        if spliced is None or names is None or watched is None:
             return reading
         return reading._replace(format=spliced(names, watched))
 

@@ -114,11 +114,12 @@ def _spliced_json(
     data: bytes, of_event: tuple[str, ...], of_object: tuple[str, ...], watched: bytes
 ) -> Content | None:
     splice_json = compiled.splice_json
-    spliced = splice_json and splice_json(data, of_object + _OF_HEAD, watched, of_event)
+    spliced = splice_json and splice_json(data, (*of_object, *_OF_HEAD, ("entity", of_event)), watched)
     if spliced is None:
         return None
-    packed, about, entity = spliced
-    if entity is None:
+    packed, about = spliced
+    entity = about.get("entity")
+    if type(entity) is not dict:  # as it would be, if there were one
         return Content(_NO_VALUE, about, False, "", "", None, None, 0, packed)
     identity, operation, text = map(about.get, _OF_HEAD)
     if type(identity) is not str or type(operation) is not str or type(text) is not str:

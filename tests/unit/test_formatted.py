@@ -116,10 +116,20 @@ def test_fields_of_msgpack_that_goes_out_as_it_came():
     assert fields["content"] == order
 
 
-@pytest.mark.parametrize("name", ["x" * 64, "deep.er"])
-def test_fields_of_msgpack_that_are_looked_for(name):
-    content = {name: "7"} if "." not in name else {"deep": {"er": "7"}}
-    assert fields_of(topic_of("msgpack", key=name), msgpack.packb(content))["key"] == "7"
+@pytest.mark.parametrize("form", ["json", "msgpack"])
+@pytest.mark.parametrize("name", ["x" * 64, "deep.er", "list.1", "many.1", ".".join("abcdefghi")])
+def test_fields_that_are_looked_for(name, form):
+    content = {"deep": {"er": "7"}, "list": ["6", "7"], "many": {"1": "7"}, "x" * 64: "7"}
+    content |= {"a": {"b": {"c": {"d": {"e": {"f": {"g": {"h": {"i": "7"}}}}}}}}}
+    assert fields_of(topic_of(form, key=name), packed_as(form, content))["key"] == "7"
+
+
+@pytest.mark.parametrize("form", ["json", "msgpack", "auto"])
+def test_a_place_in_what_is_no_map(form):
+    for other in (None, 7, "", [], {}, {"er": None}, {"er": []}):
+        payload = packed_as("json" if form == "auto" else form, {"deep": other, "id": "8"})
+        fields = fields_of(topic_of(form, identity="deep.er", key="id"), payload)
+        assert (fields["key"], "identity" in fields) == ("8", False)
 
 
 def test_what_is_not_there_is_as_if_nothing_was_said():

@@ -16,7 +16,7 @@ from programs import missing
 from strategies import mutated, odd_maps
 
 from nats_fluent import plain
-from nats_fluent.compiled import splice, splice_event, watch
+from nats_fluent.compiled import LONGEST_NAME, MOST_MAPS, MOST_NAMES, names_of, splice, splice_event, watch
 from nats_fluent.errors import Undecodable
 from nats_fluent.walk import Walker
 
@@ -166,6 +166,69 @@ def test_it_says_what_it_wants():
     with pytest.raises(ValueError, match="longer than 63 bytes"):
         splice(b"\x80", ("x" * 64,))
     assert splice(pack({"x" * 63: "y", "x" * 64: "z"}), ("x" * 63,))[1] == {"x" * 63: "y"}
+
+
+@pytest.mark.parametrize(
+    "names", [("a", ("b",)), (("a", "b"),), (("a", ("b",), "c"),), (("a", ["b"]),), ((7, ()),), ((),)]
+)
+def test_names_of_a_map_within_are_a_pair(names):
+    with pytest.raises(TypeError):
+        splice(b"\x80", names)
+
+
+def within(levels, names=("ID",)):
+    """Names of so many maps, one in the other."""
+    for _ in range(levels - 1):
+        names = (("a", names),)
+    return names
+
+
+def test_it_wants_names_of_few_maps():
+    assert splice(b"\x80", within(MOST_MAPS))[1] == {}
+    for names in (within(MOST_MAPS + 1), tuple((str(each), ()) for each in range(MOST_MAPS))):
+        with pytest.raises(ValueError, match=f"names of more than {MOST_MAPS} maps"):
+            splice(b"\x80", names)
+    assert splice(b"\x80", tuple(map(str, range(MOST_NAMES))))[1] == {}
+    assert splice(b"\x80", ("x" * LONGEST_NAME,))[1] == {}
+    for names in (tuple(map(str, range(MOST_NAMES + 1))), ("x" * (LONGEST_NAME + 1),)):
+        with pytest.raises(ValueError, match=r"is the most|is longer than"):
+            splice(b"\x80", (("a", names),))
+
+
+def test_the_fields_of_a_map_within():
+    inside = {
+        "ID": "1",
+        "t": Time(0),
+        "x": b"bytes",
+        "inside": {"ID": "2"},
+        **{str(each): each for each in range(20)},
+    }
+    value = {"a": b"bytes", "ID": "3", "inside": inside}
+    packed, found = splice(pack(value), ("ID", ("inside", (("inside", ("ID",)), "t", "no", "19"))))
+    assert exactly(ormsgpack.unpackb(packed), careful(pack(value)))
+    assert found == {"ID": "3", "inside": {"t": "1970-01-01T00:00:00Z", "inside": {"ID": "2"}, "19": 19}}
+    for other in (None, "", [], 1, b"x", Raw(b"\x82\xa1a\x01\xa1a\x01"), Raw(b"\xde\x00"), Raw(b"")):
+        assert splice(pack({"inside": other}), (("inside", ()),)) is None
+
+
+def test_the_names_of_paths():
+    assert names_of([]) == ()
+    assert names_of([("a",), ("b",), ("a",)]) == ("a", "b")
+    assert names_of([("a", "b"), ("c",), ("a", "d", "e")]) == (("a", ("b", ("d", ("e",)))), "c")
+    for paths in ([("a",), ("a", "b")], [("a", "b"), ("a",)], [("a", "b"), ("a", "b")]):
+        assert names_of(paths) == (("a", ("b",)),)
+    assert names_of([("x" * LONGEST_NAME,), ("0",)]) == ("x" * LONGEST_NAME, "0")
+    assert (
+        names_of([("x" * (LONGEST_NAME + 1),)])
+        is names_of([("\xe9" * 32,)])
+        is names_of([("a", "0")])
+        is None
+    )
+    assert names_of([("a",) * MOST_MAPS]) == within(MOST_MAPS, ("a",))
+    assert names_of([("a",) * 10_000]) is None
+    assert names_of([("a", each, "b") for each in "abcdefg"]) is None
+    assert len(names_of([(str(each),) for each in range(MOST_NAMES)])) == MOST_NAMES
+    assert names_of([(str(each),) for each in range(MOST_NAMES + 1)]) is None
 
 
 @given(st.binary(max_size=300))
