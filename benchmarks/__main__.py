@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import latency
 import memory
 import report
+import scaling
 import speed
 import starting
 from rig import HERE, Failed, outside
@@ -54,7 +55,7 @@ def sections(rounds: int, idle: float) -> dict[str, Callable[[], dict[str, objec
         "jetstream": lambda: speed.jetstream(rounds),
         "burst": speed.unpaced,
         "paced": speed.paced,
-        "scale": lambda: speed.scale(rounds),
+        "scale": lambda: scaling.scale(rounds),
         "lingers": lambda: latency.by_linger(rounds, 5.0),
         "rates": lambda: latency.by_rate(rounds, 5.0),
         "memory": lambda: memory.steady(60.0),

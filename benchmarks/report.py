@@ -104,7 +104,48 @@ def _scale(result: dict[str, Any]) -> str:
     one = result["processes"]["1"]
     rows = ((n, f"{rate:,}", f"{rate / one:.2f}") for n, rate in result["processes"].items())
     table = _table(("processes in one queue group", "publications a second", "to one"), rows)
-    return f"{table}\n\nMedian of {result['rounds']}, on the same cores as the publisher and both servers."
+    shared = f"{table}\n\nMedian of {result['rounds']}, on the same cores as the publisher and both servers."
+    used, held = result.get("cpu", {}), result.get("held", {})
+    parts = [shared, *([_apart(held)] if held else [])]
+    if used:
+        every = {f"{n}, on shared cores": each for n, each in used.items()}
+        every |= {f"{name}, held": each["cpu"] for name, each in held.get("cases", {}).items()}
+        parts.append(_used(every))
+    return "\n\n".join(parts)
+
+
+def _apart(result: dict[str, Any]) -> str:
+    if "left_out" in result:
+        return f"With a part of a core for each: left out. {result['left_out']}."
+    head = (
+        f"each held to {result['part']:g} of a core",
+        "records arrived a second",
+        "to one",
+        "in all rounds",
+    )
+    rows = [
+        (
+            name,
+            f"{each['arrived']:,}",
+            f"{each['to_one']:.2f}",
+            f"{each['to_one_least']:.2f} to {each['to_one_most']:.2f}",
+            f"{each['full']:.0%}",
+            f"{each['uneven']:.1%}",
+        )
+        for name, each in result["cases"].items()
+    ]
+    table = _table((*head, "of its part used", "off an even share"), rows)
+    return f"{table}\n\nMedian of {result['rounds']}; the part is of each {result['period_ms']:g} ms."
+
+
+def _used(every: dict[str, dict[str, float]]) -> str:
+    programs = ("workers", "supervisor", "nats_server", "log_shipper")
+    head = ("seconds of a core for 100,000 records", "workers", "supervisor", "nats-server", "Fluent Bit")
+    rows = (
+        (name, *(f"{each[program]:.2f}" if program in each else "" for program in programs))
+        for name, each in every.items()
+    )
+    return _table(head, rows)
 
 
 def _latency(result: dict[str, Any], found: dict[str, Any], what: str, *, burst: bool) -> str:

@@ -77,6 +77,12 @@ def _json(url: str) -> dict[str, Any]:
     return found
 
 
+def cpu(pid: int) -> float:
+    """Seconds of a core that a process has used; Linux."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
 class Consumer:
     """`nats-fluent run` in a process of its own."""
 
@@ -112,15 +118,22 @@ class Consumer:
         )
         return int(said.stdout) * 1024
 
+    def facts(self) -> dict[str, Any]:
+        """Return what it knows of itself; for one that has an endpoint."""
+        found: dict[str, Any] = _json(f"http://{self._endpoint}/status")["facts"]
+        return found
+
+    def workers(self) -> list[int]:
+        """Return the process id of each worker, or its own; for one that has an endpoint."""
+        return [each["pid"] for each in self.facts()["workers"]] or [self.process.pid]
+
     def cpu(self) -> float:
         """Seconds of a core that it has used; Linux."""
-        return (
-            sum(
-                int((task / "schedstat").read_text().split()[0])
-                for task in Path(f"/proc/{self.process.pid}/task").iterdir()
-            )
-            / 1e9
-        )
+        return cpu(self.process.pid)
+
+    def accounts(self) -> list[dict[str, Any]]:
+        """Return the account of each worker, or its own, when it was stopped."""
+        return [line for line in self.log() if "received" in line]
 
     def stop(self) -> dict[str, object]:
         """End it, and return its account."""
@@ -195,6 +208,11 @@ class Rig:
         assert self._shipper is not None
         self._shipper.terminate()
         self._shipper.wait(WITHIN)
+
+    def servers(self) -> dict[str, list[int]]:
+        """Return the process id of nats-server, and that of what takes the records."""
+        assert self._shipper is not None
+        return {"nats_server": [self._processes[0].pid], "log_shipper": [self._shipper.pid]}
 
     def arrived(self) -> int:
         """Records that Fluent Bit has taken since it was started, up to a second ago."""

@@ -1,4 +1,4 @@
-"""How fast: publications a second beside others, a steady rate and a burst without loss, and several processes."""
+"""How fast: publications a second beside others, a steady rate and a burst without loss."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import statistics
 import time
 
 import workloads
-from rig import Failed, Rig, free_port, running, wait_until
-
-from nats_fluent.settings import DEFAULT_TOPICS
+from rig import Failed, Rig, running, wait_until
 
 CORE = ("bare", "naive", "nats_fluent")
 PULLS = ("bare_pull", "fluent_pull")
@@ -151,35 +149,3 @@ def _without_loss(count: int, rate: float | None) -> dict[str, object]:
             "cut_off_by_the_server": slow,
             **({"most_behind": behind} if rate else {"seconds_until_all_arrived": round(took + drained, 1)}),
         }
-
-
-def scale(rounds: int, *, workers: tuple[int, ...] = (1, 2, 3), count: int = 100_000) -> dict[str, object]:
-    """One program with so many workers: the recorded traffic, until all records are delivered."""
-    figures: dict[int, list[float]] = {number: [] for number in workers}
-    with running() as rig:
-        for _ in range(rounds):
-            for number in workers:
-                figures[number].append(_together(rig, number, count))
-    return {
-        "processes": {str(number): round(statistics.median(each)) for number, each in figures.items()},
-        "rounds": rounds,
-    }
-
-
-def _together(rig: Rig, number: int, count: int) -> float:
-    """Return publications a second; the program's endpoint says how far it is, 20 times a second."""
-    before = rig.nats_says("subsz")["num_subscriptions"]
-    consumer = rig.consumer(workers=number, batch_buffer_bytes="2GB", http_listen=f"127.0.0.1:{free_port()}")
-    all_of = before + number * len(DEFAULT_TOPICS)
-    wait_until(lambda: rig.nats_says("subsz")["num_subscriptions"] >= all_of, "each worker is subscribed")
-
-    def delivered() -> int:
-        return consumer.metrics()["records_acknowledged_total"]
-
-    with rig.publishing("mix", count):
-        wait_until(delivered, "the first record is delivered", every=0.01)
-        began, first = time.monotonic(), delivered()
-        wait_until(lambda: delivered() >= count, "the last record is delivered", every=0.05)
-        taken = time.monotonic() - began
-    consumer.stop()
-    return (count - first) / taken

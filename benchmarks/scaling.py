@@ -1,0 +1,249 @@
+"""How much several processes of one queue group do, to what one does: on shared cores, and each on a core's part."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+import cores
+from rig import Failed, Rig, cpu, free_port, running, wait_until
+
+from nats_fluent.settings import DEFAULT_TOPICS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from rig import Consumer
+
+PART = 0.2
+"""Of a core for each process that is held: four take less than one core, which leaves one for the servers."""
+EACH = 100_000
+"""Publications for each process that is held: some seven seconds of its work."""
+AT_LEAST = 2.0
+"""Seconds; Fluent Bit counts once a second."""
+CALM = 0.95
+"""Of the records: then the first of the processes may have none left, as the shares are random."""
+
+
+class Case(NamedTuple):
+    """What takes a burst.
+
+    Attributes:
+        name: as in the table.
+        processes: members of the queue group.
+        parts: how many parts of a core they have.
+        supervised: whether they are workers of one program.
+    """
+
+    name: str
+    processes: int
+    parts: int
+    supervised: bool = True
+
+
+ONE = Case("1 process", 1, 1)
+CASES = (
+    ONE,
+    Case("2 workers", 2, 2),
+    Case("3 workers", 3, 3),
+    Case("4 workers", 4, 4),
+    Case("2 replicas", 2, 2, supervised=False),
+    Case("2 workers on the part of one", 2, 1),
+)
+
+
+class Look(NamedTuple):
+    """What there is at a moment.
+
+    Attributes:
+        at: seconds.
+        arrived: records, in Fluent Bit.
+        used: seconds of a core, for each process.
+    """
+
+    at: float
+    arrived: int
+    used: list[float]
+
+
+class Drained(NamedTuple):
+    """How a burst was taken.
+
+    Attributes:
+        rate: records that arrived in Fluent Bit a second, while all processes were busy.
+        full: of its part of a core, what the process used then that used least.
+        cpu: seconds of a core for 100,000 records, from the first publication until the last record arrived.
+        uneven: how far the share of a process was from an even one, at most.
+    """
+
+    rate: float
+    full: float
+    cpu: dict[str, float]
+    uneven: float
+
+
+def scale(rounds: int, *, workers: tuple[int, ...] = (1, 2, 3), count: int = 100_000) -> dict[str, object]:
+    """One program with so many workers: the recorded traffic, until all records are delivered."""
+    rates: dict[int, list[float]] = {number: [] for number in workers}
+    used: dict[int, list[dict[str, float]]] = {number: [] for number in workers}
+    with running() as rig:
+        for _ in range(rounds):
+            for number in workers:
+                rate, cpu_used = _together(rig, number, count)
+                rates[number].append(rate)
+                used[number].append(cpu_used)
+    return {
+        "processes": {str(number): round(statistics.median(each)) for number, each in rates.items()},
+        "cpu": {str(number): _medians(each) for number, each in used.items()},
+        "rounds": rounds,
+        "held": apart(rounds),
+    }
+
+
+def _program(rig: Rig, workers: int) -> Consumer:
+    """Return one that has room for all of a burst."""
+    before = rig.nats_says("subsz")["num_subscriptions"]
+    consumer = rig.consumer(workers=workers, batch_buffer_bytes="2GB", http_listen=f"127.0.0.1:{free_port()}")
+    all_of = before + workers * len(DEFAULT_TOPICS)
+    wait_until(lambda: rig.nats_says("subsz")["num_subscriptions"] >= all_of, "each worker is subscribed")
+    return consumer
+
+
+class _Meter:
+    """Seconds of a core that the programs use from here on."""
+
+    def __init__(self, rig: Rig, consumers: list[Consumer]) -> None:
+        self.workers = [pid for consumer in consumers for pid in consumer.workers()]
+        own = [consumer.process.pid for consumer in consumers]
+        supervisors = {} if own == self.workers else {"supervisor": own}
+        self._of = {"workers": self.workers} | supervisors | rig.servers()
+        self._before = self._read()
+
+    def _read(self) -> dict[str, float]:
+        return {name: sum(map(cpu, pids)) for name, pids in self._of.items()}
+
+    def used(self, count: int) -> dict[str, float]:
+        """Return them for 100,000 of so many records."""
+        return {name: (now - self._before[name]) / count * 100_000 for name, now in self._read().items()}
+
+
+def _medians(each: list[dict[str, float]]) -> dict[str, float]:
+    return {name: round(statistics.median(one[name] for one in each), 3) for name in each[0]}
+
+
+def _together(rig: Rig, number: int, count: int) -> tuple[float, dict[str, float]]:
+    """Return publications a second, by the program's endpoint, asked 20 times a second, and what used the cores."""
+    consumer, before = _program(rig, number), rig.arrived()
+    meter = _Meter(rig, [consumer])
+
+    def delivered() -> int:
+        found: int = consumer.facts()["shipper"]["records_acknowledged"]
+        return found
+
+    with rig.publishing("mix", count):
+        wait_until(delivered, "the first record is delivered")
+        began, first = time.monotonic(), delivered()
+        wait_until(lambda: delivered() >= count, "the last record is delivered", every=0.05)
+        taken = time.monotonic() - began
+    wait_until(lambda: rig.arrived() - before >= count, "Fluent Bit has counted all records", every=0.1)
+    used = meter.used(count)
+    consumer.stop()
+    return (count - first) / taken, used
+
+
+# --- each on a part of a core of its own ----------------------------------------------------------------------
+
+
+def apart(rounds: int) -> dict[str, object]:
+    """Hold each process to a part of a core, so that it is as full with others as it is alone."""
+    try:
+        base = cores.place()
+    except Failed as problem:
+        print(f"processes on a part of a core: left out: {problem}", file=sys.stderr, flush=True)
+        return {"left_out": str(problem)}
+    figures: dict[Case, list[Drained]] = {case: [] for case in CASES}
+    with running() as rig:
+        for _ in range(rounds):
+            for case in CASES:
+                figures[case].append(_drained(rig, case, base))
+    return {
+        "part": PART,
+        "period_ms": cores.PERIOD / 1000,
+        "cases": {case.name: summed_up(each, figures[ONE]) for case, each in figures.items()},
+        "rounds": rounds,
+    }
+
+
+def summed_up(each: list[Drained], one: list[Drained]) -> dict[str, object]:
+    """Return medians, and ratios to the one process of the same round."""
+    ratios = [this.rate / alone.rate for this, alone in zip(each, one, strict=True)]
+    return {
+        "arrived": round(statistics.median(this.rate for this in each)),
+        "to_one": round(statistics.median(ratios), 2),
+        "to_one_least": round(min(ratios), 2),
+        "to_one_most": round(max(ratios), 2),
+        "full": round(min(this.full for this in each), 3),
+        "cpu": _medians([this.cpu for this in each]),
+        "uneven": round(max(this.uneven for this in each), 4),
+    }
+
+
+def _drained(rig: Rig, case: Case, base: Path) -> Drained:
+    """Publish a burst, and look at those who take it whenever Fluent Bit has counted again."""
+    together = case.processes if case.supervised else 1
+    consumers = [_program(rig, together) for _ in range(case.processes // together)]
+    meter, looks = _Meter(rig, consumers), list[Look]()
+    count, before = case.parts * EACH, rig.arrived()
+
+    def all_arrived() -> bool:
+        arrived = rig.arrived() - before
+        if not looks or arrived > looks[-1].arrived:
+            looks.append(Look(time.monotonic(), arrived, [cpu(pid) for pid in meter.workers]))
+        return arrived >= count
+
+    each_alone = case.parts == case.processes
+    with cores.held([[pid] for pid in meter.workers] if each_alone else [meter.workers], PART, base=base):
+        with rig.publishing("mix", count):
+            pass
+        wait_until(all_arrived, "all records arrive")
+        used = meter.used(count)
+        for consumer in consumers:
+            consumer.stop()
+    rate, busy = busiest(looks, count)
+    accounts = [account for consumer in consumers for account in consumer.accounts()]
+    received = [account["received"] for account in accounts]
+    if len(received) != case.processes or sum(received) != count or any(each["dropped"] for each in accounts):
+        raise Failed(f"{case.name}: of {count} publications: {accounts}")
+    even = count / case.processes
+    return Drained(
+        rate=rate,
+        full=(min(busy) if each_alone else sum(busy)) / PART,
+        cpu=used,
+        uneven=max(abs(each - even) for each in received) / even,
+    )
+
+
+def busiest(looks: list[Look], count: int) -> tuple[float, list[float]]:
+    """Return records a second, and of a core for each process, while each of them had something to do.
+
+    Args:
+        looks: the first at any time when all was published, each other one when Fluent Bit had counted anew.
+        count: of publications.
+
+    Raises:
+        Failed: that was not long enough.
+    """
+    calm = [look for look in looks[1:] if look.arrived <= CALM * count]
+    if not calm or calm[-1].at - calm[0].at < AT_LEAST:
+        raise Failed(f"less than {AT_LEAST:g} s of work: more publications are needed")
+    at = [look.at for look in calm]
+
+    def slope(values: Iterable[float]) -> float:
+        return statistics.linear_regression(at, [*values]).slope
+
+    return slope(look.arrived for look in calm), [
+        *map(slope, zip(*(look.used for look in calm), strict=True))
+    ]
