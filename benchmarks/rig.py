@@ -118,14 +118,13 @@ class Consumer:
         )
         return int(said.stdout) * 1024
 
-    def facts(self) -> dict[str, Any]:
+    def status(self) -> dict[str, Any]:
         """Return what it knows of itself; for one that has an endpoint."""
-        found: dict[str, Any] = _json(f"http://{self._endpoint}/status")["facts"]
-        return found
+        return _json(f"http://{self._endpoint}/status")
 
     def workers(self) -> list[int]:
         """Return the process id of each worker, or its own; for one that has an endpoint."""
-        return [each["pid"] for each in self.facts()["workers"]] or [self.process.pid]
+        return [each["pid"] for each in self.status()["facts"]["workers"]] or [self.process.pid]
 
     def cpu(self) -> float:
         """Seconds of a core that it has used; Linux."""

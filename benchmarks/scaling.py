@@ -1,16 +1,19 @@
-"""How much several processes of one queue group do, to what one does: on shared cores, and each on a core's part."""
+"""How much several processes of one queue group or durable do, to what one does.
+
+On shared cores, and each on a part of a core of its own.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import cores
+import stored
 from rig import Failed, Rig, cpu, free_port, running, wait_until
-
-from nats_fluent.settings import DEFAULT_TOPICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,6 +27,9 @@ EACH = 100_000
 """Publications for each process that is held: some seven seconds of its work."""
 AT_LEAST = 2.0
 """Seconds; Fluent Bit counts once a second."""
+RATE = 60_000
+"""A second, for a stream: what comes faster than it can store, and nobody waits for, is thrown away."""
+DURABLE = "scale"
 CALM = 0.95
 """Of the records: then the first of the processes may have none left, as the shares are random."""
 
@@ -33,18 +39,26 @@ class Case(NamedTuple):
 
     Attributes:
         name: as in the table.
-        processes: members of the queue group.
+        processes: members of the queue group, or of the durable consumer.
         parts: how many parts of a core they have.
         supervised: whether they are workers of one program.
+        stream: whether they take from a stream.
     """
 
     name: str
     processes: int
     parts: int
     supervised: bool = True
+    stream: bool = False
+
+    @property
+    def one(self) -> Case:
+        """What it is compared with."""
+        return STREAM_ONE if self.stream else ONE
 
 
 ONE = Case("1 process", 1, 1)
+STREAM_ONE = Case("1 process, of a stream", 1, 1, stream=True)
 CASES = (
     ONE,
     Case("2 workers", 2, 2),
@@ -52,6 +66,9 @@ CASES = (
     Case("4 workers", 4, 4),
     Case("2 replicas", 2, 2, supervised=False),
     Case("2 workers on the part of one", 2, 1),
+    STREAM_ONE,
+    Case("2 workers, of a stream", 2, 2, stream=True),
+    Case("2 replicas, of a stream", 2, 2, supervised=False, stream=True),
 )
 
 
@@ -103,12 +120,11 @@ def scale(rounds: int, *, workers: tuple[int, ...] = (1, 2, 3), count: int = 100
     }
 
 
-def _program(rig: Rig, workers: int) -> Consumer:
-    """Return one that has room for all of a burst."""
-    before = rig.nats_says("subsz")["num_subscriptions"]
-    consumer = rig.consumer(workers=workers, batch_buffer_bytes="2GB", http_listen=f"127.0.0.1:{free_port()}")
-    all_of = before + workers * len(DEFAULT_TOPICS)
-    wait_until(lambda: rig.nats_says("subsz")["num_subscriptions"] >= all_of, "each worker is subscribed")
+def _program(rig: Rig, workers: int, **settings: object) -> Consumer:
+    """Return one, when each of its workers is ready; if nothing else is said, with room for all of a burst."""
+    settings = {"batch_buffer_bytes": "2GB", "http_listen": f"127.0.0.1:{free_port()}"} | settings
+    consumer = rig.consumer(workers=workers, **settings)
+    wait_until(lambda: consumer.status()["ready"]["ok"], "each worker is ready")
     return consumer
 
 
@@ -140,7 +156,7 @@ def _together(rig: Rig, number: int, count: int) -> tuple[float, dict[str, float
     meter = _Meter(rig, [consumer])
 
     def delivered() -> int:
-        found: int = consumer.facts()["shipper"]["records_acknowledged"]
+        found: int = consumer.status()["facts"]["shipper"]["records_acknowledged"]
         return found
 
     with rig.publishing("mix", count):
@@ -165,14 +181,14 @@ def apart(rounds: int) -> dict[str, object]:
         print(f"processes on a part of a core: left out: {problem}", file=sys.stderr, flush=True)
         return {"left_out": str(problem)}
     figures: dict[Case, list[Drained]] = {case: [] for case in CASES}
-    with running() as rig:
+    with running(jetstream=True) as rig:
         for _ in range(rounds):
             for case in CASES:
-                figures[case].append(_drained(rig, case, base))
+                figures[case].append((_of_a_stream if case.stream else _drained)(rig, case, base))
     return {
         "part": PART,
         "period_ms": cores.PERIOD / 1000,
-        "cases": {case.name: summed_up(each, figures[ONE]) for case, each in figures.items()},
+        "cases": {case.name: summed_up(each, figures[case.one]) for case, each in figures.items()},
         "rounds": rounds,
     }
 
@@ -191,10 +207,23 @@ def summed_up(each: list[Drained], one: list[Drained]) -> dict[str, object]:
     }
 
 
-def _drained(rig: Rig, case: Case, base: Path) -> Drained:
+def _of_a_stream(rig: Rig, case: Case, base: Path) -> Drained:
+    asyncio.run(stored.make(rig))
+    settings = {
+        "jetstream_stream": stored.STREAM,
+        "jetstream_durable": DURABLE,
+        "batch_buffer_bytes": "256MB",
+    }
+    found = _drained(rig, case, base, **settings)
+    asyncio.run(stored.acknowledged(rig, DURABLE, case.parts * EACH))
+    asyncio.run(stored.remove(rig))
+    return found
+
+
+def _drained(rig: Rig, case: Case, base: Path, **settings: object) -> Drained:
     """Publish a burst, and look at those who take it whenever Fluent Bit has counted again."""
     together = case.processes if case.supervised else 1
-    consumers = [_program(rig, together) for _ in range(case.processes // together)]
+    consumers = [_program(rig, together, **settings) for _ in range(case.processes // together)]
     meter, looks = _Meter(rig, consumers), list[Look]()
     count, before = case.parts * EACH, rig.arrived()
 
@@ -206,7 +235,7 @@ def _drained(rig: Rig, case: Case, base: Path) -> Drained:
 
     each_alone = case.parts == case.processes
     with cores.held([[pid] for pid in meter.workers] if each_alone else [meter.workers], PART, base=base):
-        with rig.publishing("mix", count):
+        with rig.publishing("mix", count, **({"rate": RATE} if case.stream else {})):
             pass
         wait_until(all_arrived, "all records arrive")
         used = meter.used(count)

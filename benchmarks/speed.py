@@ -7,12 +7,12 @@ import json
 import statistics
 import time
 
+import stored
 import workloads
-from rig import Failed, Rig, running, wait_until
+from rig import Rig, running, wait_until
 
 CORE = ("bare", "naive", "nats_fluent")
 PULLS = ("bare_pull", "fluent_pull")
-STREAM = "BENCH"
 
 COUNTS = {
     "event": 100_000,
@@ -63,47 +63,19 @@ def jetstream(rounds: int, *, count: int = 50_000) -> dict[str, object]:
     found = {}
     with running(jetstream=True) as rig:
         for kind in ("event", "mix"):
-            asyncio.run(_fill(rig, kind, count))
+            asyncio.run(stored.make(rig))
+            asyncio.run(stored.fill(rig, kind, count))
             figures: dict[str, list[float]] = {name: [] for name in PULLS}
             for turn in range(rounds):
                 for name in PULLS:
                     durable = f"{name}-{turn}"
                     with rig.contender(name, kind, count, durable=durable) as process:
                         taken = rig.result(process)["seconds"]
-                    asyncio.run(_all_acknowledged(rig, durable, count))
+                    asyncio.run(stored.acknowledged(rig, durable, count))
                     figures[name].append(count / taken)
             found[kind] = _compared(figures, PULLS) | {"publications": count}
+            asyncio.run(stored.remove(rig))
     return {"kinds": found, "rounds": rounds}
-
-
-async def _fill(rig: Rig, kind: str, count: int) -> None:
-    import nats  # noqa: PLC0415 - for this alone
-
-    client = await nats.connect(rig.nats_url)
-    stream = client.jetstream()
-    if kind != "event":
-        await stream.delete_stream(STREAM)
-    await stream.add_stream(name=STREAM, subjects=workloads.subjects("mix"), storage="memory")
-    with rig.publishing(kind, count):
-        pass
-    deadline = time.monotonic() + 60
-    while (await stream.stream_info(STREAM)).state.messages < count:
-        if time.monotonic() > deadline:
-            raise Failed("the stream does not hold what was published")
-        await asyncio.sleep(0.1)
-    await client.close()
-
-
-async def _all_acknowledged(rig: Rig, durable: str, count: int) -> None:
-    """Fail unless the server knows every message as acknowledged; then delete the consumer."""
-    import nats  # noqa: PLC0415
-
-    client = await nats.connect(rig.nats_url)
-    info = await client.jetstream().consumer_info(STREAM, durable)
-    if info.ack_floor.stream_seq != count:
-        raise Failed(f"{durable}: the server has {info.ack_floor} as acknowledged, not {count}")
-    await client.jetstream().delete_consumer(STREAM, durable)
-    await client.close()
 
 
 def unpaced(count: int = 200_000) -> dict[str, object]:
