@@ -101,13 +101,14 @@ def _account(result: dict[str, Any]) -> str:
 
 
 def _scale(result: dict[str, Any]) -> str:
-    one = result["processes"]["1"]
-    rows = ((n, f"{rate:,}", f"{rate / one:.2f}") for n, rate in result["processes"].items())
+    rates = result["processes"]
+    to_one = result.get("to_one") or {n: rate / rates["1"] for n, rate in rates.items()}
+    rows = ((n, f"{rate:,}", f"{to_one[n]:.2f}") for n, rate in rates.items())
     table = _table(("processes in one queue group", "publications a second", "to one"), rows)
     shared = f"{table}\n\nMedian of {result['rounds']}, on the same cores as the publisher and both servers."
     used, held = result.get("cpu", {}), result.get("held", {})
     parts = [shared, *([_apart(held)] if held else [])]
-    if used:
+    if any(used.values()):
         every = {f"{n}, on shared cores": each for n, each in used.items()}
         every |= {f"{name}, held": each["cpu"] for name, each in held.get("cases", {}).items()}
         parts.append(_used(every))

@@ -9,15 +9,15 @@ import asyncio
 import statistics
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import cores
 import stored
-from rig import Failed, Rig, cpu, free_port, running, wait_until
+from rig import Failed, Rig, cpu, find, free_port, running, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from rig import Consumer
 
@@ -30,6 +30,7 @@ AT_LEAST = 2.0
 RATE = 60_000
 """A second, for a stream: what comes faster than it can store, and nobody waits for, is thrown away."""
 DURABLE = "scale"
+SCHEDSTAT = Path("/proc/self/schedstat")
 CALM = 0.95
 """Of the records: then the first of the processes may have none left, as the shares are random."""
 
@@ -114,10 +115,18 @@ def scale(rounds: int, *, workers: tuple[int, ...] = (1, 2, 3), count: int = 100
                 used[number].append(cpu_used)
     return {
         "processes": {str(number): round(statistics.median(each)) for number, each in rates.items()},
+        "to_one": {
+            str(number): round(statistics.median(_ratios(each, rates[workers[0]])), 2)
+            for number, each in rates.items()
+        },
         "cpu": {str(number): _medians(each) for number, each in used.items()},
         "rounds": rounds,
         "held": apart(rounds),
     }
+
+
+def _ratios(each: list[float], one: list[float]) -> list[float]:
+    return [rate / alone for rate, alone in zip(each, one, strict=True)]
 
 
 def _program(rig: Rig, workers: int, **settings: object) -> Consumer:
@@ -129,7 +138,7 @@ def _program(rig: Rig, workers: int, **settings: object) -> Consumer:
 
 
 class _Meter:
-    """Seconds of a core that the programs use from here on."""
+    """Seconds of a core that the programs use from here on; of none, where the system does not count them."""
 
     def __init__(self, rig: Rig, consumers: list[Consumer]) -> None:
         self.workers = [pid for consumer in consumers for pid in consumer.workers()]
@@ -139,6 +148,8 @@ class _Meter:
         self._before = self._read()
 
     def _read(self) -> dict[str, float]:
+        if not SCHEDSTAT.exists():
+            return {}
         return {name: sum(map(cpu, pids)) for name, pids in self._of.items()}
 
     def used(self, count: int) -> dict[str, float]:
@@ -152,7 +163,7 @@ def _medians(each: list[dict[str, float]]) -> dict[str, float]:
 
 def _together(rig: Rig, number: int, count: int) -> tuple[float, dict[str, float]]:
     """Return publications a second, by the program's endpoint, asked 20 times a second, and what used the cores."""
-    consumer, before = _program(rig, number), rig.arrived()
+    consumer, before = _program(rig, number), rig.arrived() if rig.fluent_bit else 0
     meter = _Meter(rig, [consumer])
 
     def delivered() -> int:
@@ -164,7 +175,8 @@ def _together(rig: Rig, number: int, count: int) -> tuple[float, dict[str, float
         began, first = time.monotonic(), delivered()
         wait_until(lambda: delivered() >= count, "the last record is delivered", every=0.05)
         taken = time.monotonic() - began
-    wait_until(lambda: rig.arrived() - before >= count, "Fluent Bit has counted all records", every=0.1)
+    if rig.fluent_bit:  # what it has taken costs it something yet
+        wait_until(lambda: rig.arrived() - before >= count, "Fluent Bit has counted all records", every=0.1)
     used = meter.used(count)
     consumer.stop()
     return (count - first) / taken, used
@@ -173,10 +185,16 @@ def _together(rig: Rig, number: int, count: int) -> tuple[float, dict[str, float
 # --- each on a part of a core of its own ----------------------------------------------------------------------
 
 
+def _base() -> Path:
+    if find("fluent-bit") is None:
+        raise Failed("fluent-bit is not on PATH, and is what counts here")
+    return cores.place()
+
+
 def apart(rounds: int) -> dict[str, object]:
     """Hold each process to a part of a core, so that it is as full with others as it is alone."""
     try:
-        base = cores.place()
+        base = _base()
     except Failed as problem:
         print(f"processes on a part of a core: left out: {problem}", file=sys.stderr, flush=True)
         return {"left_out": str(problem)}
@@ -195,7 +213,7 @@ def apart(rounds: int) -> dict[str, object]:
 
 def summed_up(each: list[Drained], one: list[Drained]) -> dict[str, object]:
     """Return medians, and ratios to the one process of the same round."""
-    ratios = [this.rate / alone.rate for this, alone in zip(each, one, strict=True)]
+    ratios = _ratios([this.rate for this in each], [this.rate for this in one])
     return {
         "arrived": round(statistics.median(this.rate for this in each)),
         "to_one": round(statistics.median(ratios), 2),

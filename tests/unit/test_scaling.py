@@ -64,10 +64,16 @@ def test_both_versions_of_control_groups_hold_a_process(cores, request):
 
 
 def test_without_control_groups_the_reason_is_said_and_kept(scaling, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(scaling, "find", lambda _: "/usr/bin/fluent-bit")
     monkeypatch.setattr(scaling.cores, "place", lambda place=scaling.cores.place: place(tmp_path))
     reason = f"no control groups for cores at {tmp_path}, which is where Linux has them"
     assert scaling.apart(1) == {"left_out": reason}
     assert capsys.readouterr().err == f"processes on a part of a core: left out: {reason}\n"
+
+
+def test_without_fluent_bit_nothing_counts(scaling, monkeypatch):
+    monkeypatch.setattr(scaling, "find", lambda _: None)
+    assert scaling.apart(1) == {"left_out": "fluent-bit is not on PATH, and is what counts here"}
 
 
 def test_groups_that_cannot_be_made(cores, second, monkeypatch):
@@ -138,7 +144,8 @@ def test_a_ratio_is_to_the_one_process_of_the_same_round(scaling, drained):
 
 def test_the_tables_of_a_measurement(scaling, report, drained):
     one, two = [drained(6000)], [drained(11_400, full=0.994, uneven=0.004, supervisor=0.02)]
-    result = {"rounds": 1, "processes": {"1": 60_000, "2": 90_000}, "cpu": {"1": {"workers": 1.4}}}
+    result = {"rounds": 1, "processes": {"1": 60_000, "2": 90_000}, "to_one": {"1": 1.0, "2": 1.47}}
+    result["cpu"] = {"1": {"workers": 1.4}}
     result["held"] = {
         "part": 0.2,
         "period_ms": 10.0,
@@ -146,7 +153,7 @@ def test_the_tables_of_a_measurement(scaling, report, drained):
         "cases": {"1 process": scaling.summed_up(one, one), "2 workers": scaling.summed_up(two, one)},
     }
     table = report.SECTIONS["scale"][1](result).splitlines()
-    assert "| 2 | 90,000 | 1.50 |" in table
+    assert "| 2 | 90,000 | 1.47 |" in table
     assert "| 2 workers | 11,400 | 1.90 | 1.90 to 1.90 | 99% | 0.4% |" in table
     assert "| 1, on shared cores | 1.40 |  |  |  |" in table
     assert "| 2 workers, held | 1.50 | 0.02 |  |  |" in table
