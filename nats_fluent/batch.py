@@ -126,6 +126,6 @@ class Batcher:
                 entries=b"".join(chunk.entries),
                 count=len(chunk.entries),
                 undecodable=chunk.undecodable,
-                waiting=chunk.waiting,
+                waiting=chunk.waiting or (),  # nobody, as with core NATS: that is no object
             )
         )

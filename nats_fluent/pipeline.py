@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from nats_fluent.account import Account, Histogram
 from nats_fluent.batch import Batcher
-from nats_fluent.delivery import Chunk, Outcome
+from nats_fluent.delivery import CHUNK_BYTES, Chunk, Outcome
 from nats_fluent.forward.codec import entry, first_second
+from nats_fluent.inbox import Inbox
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -97,7 +97,10 @@ class Pipeline:
         self._together: set[_Together] = set()
         self._answer_late = answer_late
         self._answers: list[str] = []
-        self._inbox: deque[Delivery] = deque()
+        self._inbox = Inbox()
+        self._growth = 0.0
+        """Bytes by which each that waits will take more than it is charged: so many did those before. A record has
+        272 bytes more than a publication of some words, and 3 times the bytes of one that is all times."""
         self._sleeper: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ending = False
@@ -118,8 +121,8 @@ class Pipeline:
 
     @property
     def room(self) -> int:
-        """Bytes of the budget that are free."""
-        return self._budget - self.held_bytes
+        """Bytes of the budget that are free, and are not for what is in memory and is going to grow."""
+        return self._budget - self.held_bytes - int(self._growth * len(self._inbox))
 
     @property
     def oldest(self) -> float | None:
@@ -135,23 +138,21 @@ class Pipeline:
 
     def receive(self, deliveries: Iterable[Delivery]) -> None:
         """Take deliveries; never blocks. What finds the budget full is given back, or dropped and counted."""
-        received, received_bytes, inbox, budget = (
-            self._received,
-            self._received_bytes,
-            self._inbox,
-            self._budget,
-        )
+        received, received_bytes, room = self._received, self._received_bytes, self.room
+        taken: list[Delivery] = []
         for delivery in deliveries:
             size = len(delivery.payload)
             topic = delivery.topic
             received[topic] += 1
             received_bytes[topic] += size
             charge = size + DELIVERY_BYTES
-            if self.held_bytes + charge > budget:
+            if charge > room:
                 self._refuse(delivery)
             else:
+                room -= charge
                 self.held_bytes += charge
-                inbox.append(delivery)
+                taken.append(delivery)
+        self._inbox.put(taken)
         if self._sleeper is not None:
             self._wake()
 
@@ -268,10 +269,10 @@ class Pipeline:
 
     def _work(self, now_ns: int, now: float) -> None:
         """Put a slice of the inbox into chunks."""
-        inbox, account, record, add = self._inbox, self.account, self._recorder.record, self._batcher.add
+        account, record, add = self.account, self._recorder.record, self._batcher.add
         answer, kinds, grown = self._answer, account.kinds, 0
-        for _ in range(min(len(inbox), SLICE)):
-            delivery = inbox.popleft()
+        deliveries = self._inbox.take(SLICE)
+        for delivery in deliveries:
             made = record(delivery, now_ns)
             if made.filtered:
                 grown -= len(delivery.payload) + DELIVERY_BYTES
@@ -302,6 +303,8 @@ class Pipeline:
                 grown += self._add_all(made, made.transformed, encoded, now, settle, key)
         self.held_bytes += grown
         self._batcher.expire(now)
+        if deliveries:
+            self._growth = max(0.0, (grown + CHUNK_BYTES * len(self._batcher.ready)) / len(deliveries))
 
     def _add_all(
         self,

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from pages import PAGES, TOP, anchors, blocks, commands, links, spans
 
-from nats_fluent import backlog, guard, layering, metrics, options, pipeline
+from nats_fluent import backlog, guard, inbox, layering, metrics, options, pipeline
 from nats_fluent.errors import SettingsError
 from nats_fluent.sections import BatchSettings, FluentSettings
 from nats_fluent.settings import CATALOGUE, FORMER_TOPICS, load
@@ -191,6 +191,7 @@ FIGURES = {
     "a window": f"`fluent.window` ({FluentSettings().window})",
     "when an acknowledgement is late": f"`fluent.ack_timeout` ({FluentSettings().ack_timeout:.0f} s)",
     "what a delivery costs": f"its payload and {pipeline.DELIVERY_BYTES} bytes",
+    "what of a burst is not packed": f"all but the first {inbox.LOOSE:,} messages",
     "what is worked on before the socket": f"after {pipeline.SLICE} messages",
     "what a pull asks for": f"up to {pull.BATCH:,} messages and {pull.PULL_BYTES >> 20} MiB",
     "how many pulls": {2: "two pulls are open at most"}[pull.PULLS],

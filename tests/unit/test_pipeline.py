@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 
 import pytest
-from building import Text, envelope, event, publication
+from building import Text, Time, envelope, event, publication
 from decoding import with_fields
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -129,6 +129,21 @@ async def test_a_budget_that_is_filled_to_the_last_byte():
     pipe = Pipe(buffer_bytes=room - 1)
     pipe.receive(GOOD, settled=False)
     assert pipe.dropped == ["t.s"]
+
+
+async def test_what_is_going_to_grow_has_its_room_kept():
+    """Times are 15 bytes in a publication, and 32 as text."""
+    payload = publication({"ID": "1", "times": [Time(1_560_375_482, 123_456_789)] * 200})
+    fits = 1000 * len(payload)
+    pipe = Pipe(buffer_bytes=fits)
+    async with pipe.running():
+        pipe.receive(*[payload] * SLICE)
+        await idle()
+        pipe.receive(*[payload] * 1000)
+        assert pipe.account.returned
+        await idle()
+        assert pipe.pipeline.waiting == 0
+        assert 0.95 * fits < pipe.pipeline.held_bytes < 1.01 * fits
 
 
 async def test_room_comes_back_when_a_chunk_is_settled():
