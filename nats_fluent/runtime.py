@@ -28,6 +28,7 @@ from nats_fluent.drops import Drops
 from nats_fluent.envelope import published_to
 from nats_fluent.errors import NatsFluentError
 from nats_fluent.failing import Failing
+from nats_fluent.freed import Freed, give_back
 from nats_fluent.guard import Guard, Restartable, limits
 from nats_fluent.loader import with_transforms
 from nats_fluent.log import Log
@@ -129,6 +130,7 @@ class Service:
         self._log = Log()
         self._drops = Drops(self._log)
         self._failing = Failing(self._log)
+        self._freed = Freed(give_back)
         levels = None if settings.fluent.url[0].scheme == "stdout" else FORWARD_LEVELS
         self._pipeline = Pipeline(
             settings.batch,
@@ -309,6 +311,7 @@ class Service:
         """Return what the watchdog looks at, which is the time for others to look, too."""
         self._observer.look()
         self._failing.look()
+        self._freed.look(self._pipeline.held_bytes)
         account, source, sink = self.account, self._source, self._sink.stats
         waiting = self._pipeline.waiting
         worked = sum(account.received.values()) - account.dropped - account.returned - waiting
