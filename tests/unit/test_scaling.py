@@ -116,7 +116,7 @@ def test_the_rate_is_taken_while_all_are_busy(scaling):
 
 def test_a_burst_that_is_over_too_soon_gives_no_figure(scaling):
     looks = [scaling.Look(second, second * 1000, [0.1]) for second in (0.0, 1.0, 2.0)]
-    with pytest.raises(scaling.Failed, match="less than 2 s of work"):
+    with pytest.raises(scaling.Failed, match="less than 2 s of work for 10000 publications"):
         scaling.busiest(looks, 10_000)
 
 
