@@ -1,6 +1,6 @@
 """How fast, how late, how large: this consumer, beside a bare NATS client and beside the script that one would write.
 
-    python benchmarks                          everything, some twenty minutes
+    python benchmarks                          everything, some half an hour
     python benchmarks --quick                  enforcer events over core NATS, one round, some ten seconds
     python benchmarks --only core,jetstream    some of it
     python benchmarks --report                 and write it to docs/benchmarks.md, with plots and a flame graph
