@@ -1,4 +1,4 @@
-"""The compiled part (``_splice.c`` and the files beside it); each of its functions is None where it was not built.
+"""The compiled part (``_splice.c`` and those beside it, ``_frames.c``); each function is None where it was not built.
 
 It has an answer for what is common only, and None for all else: then Python decides. Where it has one, Python has the
 same.
@@ -36,6 +36,13 @@ Watch = Callable[[tuple[str, ...]], bytes]
 
 TimeNs = Callable[[str], int | None]
 """Takes a time as RFC 3339, and returns the nanoseconds since 1970; for UTC, and the years 1970 to 2261."""
+
+Frames = Callable[[bytes, int, dict[int, Any], list[Any]], int]
+"""Takes what was read from NATS, an index, marks by subscription id, and a list to put messages into; returns the index
+up to which it read."""
+
+_frames: Any = import_module("nats_fluent._frames") if find_spec("nats_fluent._frames") else None
+frames: Frames | None = _frames and _frames.frames
 
 _compiled: Any = import_module("nats_fluent._splice") if find_spec("nats_fluent._splice") else None
 splice: Splice | None = _compiled and _compiled.splice

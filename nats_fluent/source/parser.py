@@ -13,12 +13,12 @@ Source of the frames: NATS client protocol, ``MSG <subject> <sid> [reply-to] <#b
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from nats.errors import Error, ProtocolError
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
+
+from nats_fluent.compiled import frames
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -39,12 +39,6 @@ _DIGITS = 18
 """Of a number in a frame, at most."""
 
 _CRLF = b"\r\n"
-
-Frames = Callable[[bytes, int, dict[int, Any], list[Message]], int]
-"""Takes what was read, an index, the marks, and a list to put messages into; returns the index up to which it read."""
-
-_compiled: Any = import_module("nats_fluent._frames") if find_spec("nats_fluent._frames") else None
-frames: Frames | None = _compiled and _compiled.frames
 
 
 def _read(line: bytes) -> tuple[int, str, str, int, int]:
