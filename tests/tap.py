@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
+from listening import listening
 from programs import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Tap:
@@ -22,15 +26,15 @@ class Tap:
         self.heard = b""
         self.connections = 0
         self._ends: set[asyncio.StreamWriter] = set()
+        self._open = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        await self._open.enter_async_context(listening(self._serve, self.port))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
         self.cut()
-        await self._server.wait_closed()
+        await self._open.aclose()
 
     def cut(self) -> None:
         """End the connections there are."""
@@ -40,18 +44,46 @@ class Tap:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self._ends.add(writer)
-        with contextlib.suppress(OSError):
-            there, back = await asyncio.open_connection("127.0.0.1", self.target)
-            self._ends.add(back)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._pass(reader, back, keep=True))
-                group.create_task(self._pass(there, writer, keep=False))
+        await between(reader, writer, self.target, opened=self._ends.add, up=self._hear)
 
-    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, keep: bool) -> None:
-        with contextlib.suppress(OSError):
-            while data := await source.read(65_536):
-                if keep:
-                    self.heard += data
-                sink.write(data)
-                await sink.drain()
-        sink.close()
+    def _hear(self, data: bytes) -> bytes:
+        self.heard += data
+        return data
+
+
+async def between(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    target: int,
+    *,
+    opened: Callable[[asyncio.StreamWriter], None] = lambda _: None,
+    up: Callable[[bytes], bytes] = lambda data: data,
+    down: Callable[[bytes], bytes] = lambda data: data,
+) -> None:
+    """Pass on what a client says to a loopback port, and the answers, until both have ended.
+
+    Args:
+        target: the server's port.
+        opened: gets the writer to the server.
+        up: makes of what the client says what the server gets.
+        down: the same, the other way.
+    """
+    with contextlib.suppress(OSError):
+        there, back = await asyncio.open_connection("127.0.0.1", target)
+        opened(back)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_pass(reader, back, up))
+                group.create_task(_pass(there, writer, down))
+        finally:
+            back.transport.abort()
+
+
+async def _pass(
+    source: asyncio.StreamReader, sink: asyncio.StreamWriter, change: Callable[[bytes], bytes]
+) -> None:
+    with contextlib.suppress(OSError):
+        while data := await source.read(65_536):
+            sink.write(change(data))
+            await sink.drain()
+    sink.close()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
+from listening import listening
 from programs import NatsServer, free_port, started
 from taking import (
     Taking,
@@ -52,10 +54,9 @@ async def publish(server: NatsServer, subject: str, payload: bytes, **options: o
         await client.flush()
 
 
-async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
     """Accept a connection and say nothing until the other side ends it."""
     await reader.read()
-    writer.close()
 
 
 def reasons(taken: Taking) -> list[str]:
@@ -106,13 +107,13 @@ async def test_a_server_that_starts_again_is_found_again(tmp_path: Path) -> None
 
 async def test_a_server_that_does_not_answer_is_given_up(tmp_path: Path) -> None:
     server = NatsServer(tmp_path)
-    listener = await asyncio.start_server(silent, "127.0.0.1", server.port)
     settings = settings_for(server, connect_timeout=0.1)
-    async with taking(settings, "activities", subscribed=False) as taken:
+    silence = contextlib.AsyncExitStack()
+    await silence.enter_async_context(listening(silent, server.port))
+    async with silence, taking(settings, "activities", subscribed=False) as taken:
         await taken.wait_log(REFUSED)
         assert taken.lines(REFUSED)[0]["reason"] == "no answer in time"
-        listener.close()
-        await listener.wait_closed()
+        await silence.aclose()
         with started(server):
             await asyncio.wait_for(taken.source.wait_subscribed(), 15)
 
@@ -338,8 +339,6 @@ async def test_why_no_server_can_be_reached(tmp_path: Path) -> None:
 
 async def test_a_deadline_ends_the_attempt(tmp_path: Path) -> None:
     server = NatsServer(tmp_path)
-    listener = await asyncio.start_server(silent, "127.0.0.1", server.port)
-    with pytest.raises(SourceError, match=r"no answer within 0\.2 s"):
-        await asyncio.wait_for(connect_once(settings_for(server), 0.2), 5)
-    listener.close()
-    await listener.wait_closed()
+    async with listening(silent, server.port):
+        with pytest.raises(SourceError, match=r"no answer within 0\.2 s"):
+            await asyncio.wait_for(connect_once(settings_for(server), 0.2), 5)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import nkeys
 import pytest
+from listening import listening
 from operators import Operator, seed
 from programs import NatsServer, free_port, started
 from taking import Certificates, Taking, settings_for, taking, until
-from tap import Tap
+from tap import Tap, between
 
 from nats_fluent.options import Secret
 from nats_fluent.source import connect
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
     from pathlib import Path
 
@@ -189,18 +190,14 @@ async def test_what_is_told_before_tls_is_not_believed(tmp_path: Path, certifica
     # Who is on the way can put a server of his own there, with a certificate that is good for its name.
     with started(NatsServer(tmp_path, certificates.server_config())) as server:
 
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            there, back = await asyncio.open_connection("127.0.0.1", server.port)
-            info = await there.readline()
-            writer.write(info.replace(b"INFO {", b'INFO {"connect_urls":["evil.example:4222"],', 1))
-            async with asyncio.TaskGroup() as group:
-                group.create_task(Tap(0)._pass(reader, back, keep=False))
-                group.create_task(Tap(0)._pass(there, writer, keep=False))
+        def told_of_another(said: bytes) -> bytes:
+            return said.replace(b"INFO {", b'INFO {"connect_urls":["evil.example:4222"],', 1)
 
-        between = await asyncio.start_server(serve, "127.0.0.1", free_port())
-        url = f"tls://127.0.0.1:{between.sockets[0].getsockname()[1]}"
-        settings = settings_for(server, servers=(url,), ca_file=certificates.ca_file)
-        async with taking(settings, "activities") as taken:
-            assert known(taken) == [url]
-        between.close()
-        await between.wait_closed()
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await between(reader, writer, server.port, down=told_of_another)
+
+        async with listening(serve) as port:
+            url = f"tls://127.0.0.1:{port}"
+            settings = settings_for(server, servers=(url,), ca_file=certificates.ca_file)
+            async with taking(settings, "activities") as taken:
+                assert known(taken) == [url]

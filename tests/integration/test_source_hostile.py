@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-
 import pytest
+from listening import listening
 
 from nats_fluent.errors import SourceError
 from nats_fluent.sections import NatsSettings
@@ -24,21 +22,14 @@ INFOS = [
 ]
 
 
-@contextlib.asynccontextmanager
-async def saying(line):
+def saying(line):
     """A server that says so, and reads what it gets."""
 
     async def say(reader, writer):
         writer.write(b"INFO " + line + b"\r\n")
-        with contextlib.suppress(ConnectionError):
-            await reader.read()
-        writer.close()
+        await reader.read()
 
-    server = await asyncio.start_server(say, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
+    return listening(say)
 
 
 @pytest.mark.parametrize("info", INFOS)

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from listening import listening
 from programs import NatsServer, free_port, started
 from taking import Certificates, publish_raw, publisher, settings_for, taking, until
 
@@ -128,15 +129,13 @@ async def test_what_is_no_nats_server() -> None:
         writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         await writer.drain()
         writer.close()
+        await writer.wait_closed()
 
-    listener = await asyncio.start_server(web, "127.0.0.1", free_port())
-    port = listener.sockets[0].getsockname()[1]
     gone = []
-    with pytest.raises(connect.SourceError):
-        await connect_once(NatsSettings(servers=(f"ws://127.0.0.1:{port}",)), 10, failed=gone.append)
+    async with listening(web) as port:
+        with pytest.raises(connect.SourceError):
+            await connect_once(NatsSettings(servers=(f"ws://127.0.0.1:{port}",)), 10, failed=gone.append)
     assert gone == [(f"127.0.0.1:{port}", "connect", "no websocket is there: HTTP status 404")]
-    listener.close()
-    await listener.wait_closed()
 
 
 async def test_lines_are_lines_however_they_are_framed() -> None:
