@@ -6,6 +6,7 @@ hands what it reads to :meth:`ForwardConnection.receive_data`, and acts on the e
 
 from __future__ import annotations
 
+import reprlib
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -296,8 +297,5 @@ def _kind(message: object) -> _Kind:
 
 
 def _show(message: object) -> str:
-    try:
-        shown = repr(message)
-    except RecursionError:  # msgpack takes 1,024 levels, Python's repr fewer
-        shown = "what is nested too deeply"
+    shown = reprlib.repr(message)  # msgpack takes 1,024 levels, `repr` of Python 3.11 fewer
     return shown if len(shown) <= MAX_SHOWN else f"{shown[:MAX_SHOWN]}..."
