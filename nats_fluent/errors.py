@@ -19,6 +19,23 @@ A message says where, what was found, and what to do.
 
 from __future__ import annotations
 
+MOST_CAUSES = 5
+"""Exceptions that are named of those behind one."""
+
+
+def told(error: BaseException) -> str:
+    """Name an exception, and what is behind it: those of a group, and what each was raised from."""
+    named: list[str] = []
+    behind = [error]
+    while behind and len(named) <= MOST_CAUSES:
+        each = behind.pop(0)
+        named.append(f"{type(each).__name__}: {each}")
+        if isinstance(each, BaseExceptionGroup):
+            behind += each.exceptions
+        if each.__cause__ is not None:
+            behind.append(each.__cause__)
+    return "; because of ".join(named)
+
 
 class NatsFluentError(Exception):
     """The base of every error of this package."""

@@ -6,7 +6,11 @@ An event is a constant sentence, what varies is in fields. Standard output belon
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
+import os
+import re
+import select
 import sys
 import traceback
 from datetime import UTC, datetime
@@ -14,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import msgspec
 
+from nats_fluent.errors import told
 from nats_fluent.log import Log, direct
 
 if TYPE_CHECKING:
@@ -21,6 +26,10 @@ if TYPE_CHECKING:
 
     from nats_fluent.log import Level
 
+PIPE_BUF = 4096
+"""Bytes that a pipe which can be written to takes without waiting: one page (Linux, pipe(7) and fs/pipe.c)."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -37,31 +46,81 @@ def configure(
 
     A traceback is in the field ``traceback`` at level debug only; the field ``error`` names the exception
     at each.
+
+    A line that the stream has no room for is dropped and counted. Who reads it may have stopped, as a log driver does
+    whose own server is away, and to wait for that would stop the records.
     """
     form: Callable[[str, Level, str, dict[str, Any]], str]
     form = {"text": _text, "json": _json, "stackdriver": _stackdriver}[format]
-    stream = stream or sys.stderr
+    out = _out(stream or sys.stderr)
+    lost = 0
     mark = {} if worker is None else {"worker": worker}
 
     def take(at: Level, event: str, fields: dict[str, Any]) -> None:
+        nonlocal lost
         if _LEVELS[at] < _LEVELS[level]:
             return
         error = _exception(fields)
         fields |= mark
         if error is not None:
-            fields["error"] = f"{type(error).__name__}: {error}"
+            fields["error"] = told(error)
             if level == "debug":
                 fields["traceback"] = "".join(traceback.format_exception(error))
         line = form(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"), at, event, fields)
-        # A stream that is gone or full must not stop the records. ValueError: it is closed.
+        # A stream that is gone must not stop the records, either. ValueError: it is closed.
         with contextlib.suppress(OSError, ValueError):
-            stream.write(f"{line}\n")
-            stream.flush()
+            if not out(f"{line}\n"):
+                lost += 1
+            elif lost:
+                missing, lost = lost, 0
+                Log().warning("lines of this log are missing: stderr was not read", lines=missing)
+                lost = missing if lost else 0
 
     direct(take)
     libraries = logging.getLogger()
     libraries.handlers[:] = [_Libraries()]
     libraries.setLevel(logging.WARNING)
+
+
+def _out(stream: TextIO | None) -> Callable[[str], bool]:
+    """Return what writes a line, and returns whether there was room for it."""
+    if stream is None:  # Python has none where the descriptor was closed before it began
+        return lambda _: True
+    try:
+        return _Descriptor(stream.fileno()).write
+    except (OSError, ValueError):  # it is in memory, or closed
+
+        def write(line: str) -> bool:
+            stream.write(line)
+            stream.flush()
+            return True
+
+        return write
+
+
+class _Descriptor:
+    """Where lines are written without waiting; a regular file is taken for one that never waits.
+
+    That the descriptor itself waits is not changed: others may have it, too.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._room = select.poll()
+        self._room.register(descriptor, select.POLLOUT)
+        self._torn = False
+
+    def write(self, line: str) -> bool:
+        """Write a line; what is longer than `PIPE_BUF` may be torn where its reader stops."""
+        left = memoryview(("\n" * self._torn + line).encode("utf-8", "backslashreplace"))
+        whole = len(left)
+        while left:
+            if not self._room.poll(0):
+                self._torn = self._torn or len(left) < whole
+                return False
+            left = left[os.write(self._descriptor, left[:PIPE_BUF]) :]
+        self._torn = False
+        return True
 
 
 def warn_of_settings(warnings: Iterable[str]) -> None:
@@ -97,9 +156,11 @@ def _text(time: str, level: Level, event: str, fields: dict[str, Any]) -> str:
 
 
 def _value(value: object) -> str:
-    """Return the value in one line, quoted unless it is plain."""
+    """Return the value in one line, quoted unless it is plain, and with nothing that a terminal obeys."""
     text = str(value)
-    return text if text and text.isprintable() and not set(text) & set(' "=') else _encode(text)
+    if text and text.isprintable() and not set(text) & set(' "='):
+        return text
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in _encode(text))
 
 
 def _json(time: str, level: Level, event: str, fields: dict[str, Any]) -> str:
@@ -111,4 +172,8 @@ def _stackdriver(time: str, level: Level, event: str, fields: dict[str, Any]) ->
 
 
 def _encode(value: object) -> str:
-    return msgspec.json.encode(value, enc_hook=str).decode()
+    try:
+        return msgspec.json.encode(value, enc_hook=str).decode()
+    except UnicodeEncodeError:  # the name of a file that is not UTF-8, as Python has it
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+        return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -26,7 +26,7 @@ from nats_fluent.addresses import bare_subject
 from nats_fluent.delivery import Delivery
 from nats_fluent.drops import Drops
 from nats_fluent.envelope import published_to
-from nats_fluent.errors import NatsFluentError
+from nats_fluent.errors import NatsFluentError, told
 from nats_fluent.failing import Failing
 from nats_fluent.freed import Freed, give_back
 from nats_fluent.guard import Guard, Restartable, limits
@@ -304,7 +304,7 @@ class Service:
                 if isinstance(error, NatsFluentError):
                     return str(error)
                 self._log.error("a part of this program died", part=name, exc_info=error)
-                return f"{name}: {type(error).__name__}: {error}"
+                return f"{name}: {told(error)}"
         return ""
 
     def _signs(self) -> dict[str, Sign]:

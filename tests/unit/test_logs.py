@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import logging
+import os
 import re
+import sys
 
 import pytest
 
 from nats_fluent import logs
+from nats_fluent.errors import MOST_CAUSES, told
 from nats_fluent.log import Log, direct
 
 
@@ -49,6 +53,10 @@ def test_text(lines):
         ("a=b", '"a=b"'),
         ("", '""'),
         ("a\nb", r'"a\nb"'),
+        (
+            "\x9b31m\u2028\u202e\x7f\u00e9",
+            '"\\\\u009b31m\\\\u2028\\\\u202e\\\\u007f\u00e9"'.replace("\\\\", "\\"),
+        ),
         (7, "7"),
     ],
 )
@@ -177,3 +185,99 @@ def test_with_several_workers_each_line_says_whose_it_is():
         logging.getLogger().handlers.clear()
         direct(None)
     assert [json.loads(line)["worker"] for line in stream.getvalue().splitlines()] == [2, 2]
+
+
+@pytest.mark.parametrize("form", ["text", "json", "stackdriver"])
+@pytest.mark.parametrize("value", ["caf\udce9", ["caf\udce9"]])
+def test_a_name_that_is_not_utf_8_is_no_reason_to_fail(lines, form, value):
+    read = lines(form)
+    Log().warning("files in the spool that are not its own", files=value, more="\u00e9\U0001f600")
+    (line,) = read()
+    line.encode()
+    if form != "text":
+        found = json.loads(line)
+        assert (found["files"], found["more"]) in [
+            ("caf\ufffd", "\u00e9\U0001f600"),
+            (["caf\ufffd"], "\u00e9\U0001f600"),
+        ]
+
+
+def test_what_is_behind_an_exception_is_named_too():
+    group = ExceptionGroup("unhandled errors in a TaskGroup", [KeyError("a"), failure(OSError("no room"))])
+    assert told(group) == (
+        "ExceptionGroup: unhandled errors in a TaskGroup (2 sub-exceptions); because of KeyError: 'a'; "
+        "because of RuntimeError: outer; because of OSError: no room"
+    )
+    many = ExceptionGroup("many", [ValueError(str(each)) for each in range(100)])
+    assert told(many).count("because of") == MOST_CAUSES
+
+
+def failure(cause):
+    error = RuntimeError("outer")
+    error.__cause__ = cause
+    return error
+
+
+# A stderr that nobody reads
+
+PAGES = 4
+
+
+@pytest.fixture
+def pipe():
+    """A pipe of four pages, and what is read of it. It can be written to while one of them is empty."""
+    read, write = os.pipe()
+    fcntl.fcntl(write, 1031, PAGES * logs.PIPE_BUF)  # F_SETPIPE_SZ
+    os.set_blocking(read, False)
+    with os.fdopen(write, "w") as stream:
+        yield stream, lambda: os.read(read, 1 << 20).decode().splitlines()
+    os.close(read)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the size of a pipe is Linux's to set")
+def test_a_reader_that_stops_stops_nothing_and_what_it_missed_is_counted(lines, pipe):
+    stream, read = pipe
+    lines(stream=stream)
+    for number in range(200):
+        Log().info("event", number=number, much="x" * 200)
+    seen = [json.loads(line)["number"] for line in read()]
+    assert seen == list(range(len(seen)))
+    assert 0 < len(seen) < 200
+    Log().info("event", number=200)
+    Log().info("event", number=201)
+    first, missing, second = map(json.loads, read())
+    assert (first["number"], second["number"]) == (200, 201)
+    assert missing["event"] == "lines of this log are missing: stderr was not read"
+    assert missing["lines"] == 200 - len(seen)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the size of a pipe is Linux's to set")
+def test_a_line_that_is_torn_ends_before_the_next_one(lines, pipe):
+    stream, read = pipe
+    lines(stream=stream)
+    Log().info("event", much="x" * PAGES * logs.PIPE_BUF)
+    (torn,) = read()
+    assert len(torn) == PAGES * logs.PIPE_BUF
+    Log().info("event", number=1)
+    empty, line, missing = read()
+    assert (empty, json.loads(line)["number"], json.loads(missing)["lines"]) == ("", 1, 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the size of a pipe is Linux's to set")
+def test_what_is_missing_is_counted_until_that_can_be_said(lines, pipe):
+    stream, read = pipe
+    lines(stream=stream)
+    for _ in range(PAGES + 1):
+        Log().info("event", much="x" * 3000)
+    assert len(read()) == PAGES
+    Log().info("event", much="x" * ((PAGES - 1) * logs.PIPE_BUF))  # and no room for the count
+    assert len(read()) == 1
+    Log().info("event")
+    assert [json.loads(line).get("lines") for line in read()] == [None, 1]
+
+
+@pytest.mark.usefixtures("lines")
+def test_without_a_stderr_nothing_is_said(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    logs.configure(format="text", level="info")
+    Log().error("nobody reads this")
