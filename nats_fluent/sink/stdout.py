@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import sys
+import threading
 import time
 from collections import deque
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
 from nats_fluent.delivery import Outcome
-from nats_fluent.errors import RunFailed
+from nats_fluent.errors import RunFailed, SettingsError
 from nats_fluent.forward.codec import read_entries
 from nats_fluent.sink.common import SinkStats
 
@@ -27,10 +30,15 @@ class StdoutSink:
         on_settled: called once for each chunk.
         stream: where to; stdout, unbuffered, when not given. What a buffer keeps when its reader is gone would be
             tried again as the interpreter ends, and make that exit with 120.
+
+    Raises:
+        SettingsError: there is no stdout.
     """
 
     def __init__(self, *, on_settled: OnSettled, stream: BinaryIO | None = None) -> None:
         self.stats = SinkStats(server="stdout:")
+        if stream is None and sys.stdout is None:  # it was closed before Python began
+            raise SettingsError("fluent.url: stdout: is closed; leave it open, or give a log shipper.")
         self._stream = stream or open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)  # noqa: SIM115
         self._on_settled = on_settled
         self._waiting: deque[Chunk] = deque()
@@ -73,7 +81,7 @@ class StdoutSink:
                     await self._wake.wait()
                 # A thread, because a pipe blocks for as long as its reader likes.
                 began = time.monotonic()
-                written = await asyncio.to_thread(self._write, self._waiting[0])
+                written = await self._in_thread(self._waiting[0])
                 self.stats.acknowledgement.add(time.monotonic() - began)
                 self._settle(self._waiting.popleft(), written)
         except RunFailed:
@@ -81,6 +89,20 @@ class StdoutSink:
             raise
         finally:
             self.stats.connected = False
+
+    async def _in_thread(self, chunk: Chunk) -> int:
+        """Write in a thread that the end of the process does not wait for, as it does for one of asyncio's."""
+        done: Future[int] = Future()
+        done.set_running_or_notify_cancel()
+
+        def write() -> None:
+            try:
+                done.set_result(self._write(chunk))
+            except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+                done.set_exception(error)
+
+        threading.Thread(target=write, name="stdout", daemon=True).start()
+        return await asyncio.wrap_future(done)
 
     def _write(self, chunk: Chunk) -> int:
         lines = bytearray()
@@ -90,7 +112,11 @@ class StdoutSink:
         try:
             left = memoryview(lines)
             while left:
-                left = left[self._stream.write(left) :]
+                written: int | None = self._stream.write(left)
+                if written is None:  # it does not wait, as somebody else who has it wants it to
+                    select.select([], [self._stream], [])
+                    continue
+                left = left[written:]
             self._stream.flush()
         except (OSError, ValueError) as error:
             raise RunFailed(f"stdout: cannot write records ({error}); is its reader still there?") from error

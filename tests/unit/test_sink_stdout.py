@@ -5,14 +5,17 @@ import contextlib
 import io
 import json
 import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import msgpack
 import pytest
 from forward_server import until
 
 from nats_fluent.delivery import Chunk, Outcome
-from nats_fluent.errors import RunFailed
+from nats_fluent.errors import RunFailed, SettingsError
 from nats_fluent.forward.codec import entry
 from nats_fluent.sink import StdoutSink
 
@@ -137,3 +140,59 @@ def test_stdout_is_where_it_writes_unless_told_otherwise(capfdbinary):
 
     asyncio.run(main())
     assert capfdbinary.readouterr().out == b'{"n":1}\n'
+
+
+async def test_a_stream_that_does_not_wait_is_waited_for():
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    settled, seen = [], bytearray()
+    with os.fdopen(write, "wb", buffering=0) as out:
+        sink = StdoutSink(on_settled=lambda *what: settled.append(what), stream=out)
+        sink.submit(chunk("a", {"much": "x" * 300_000}))
+        async with running(sink):
+            while not settled:
+                seen += await asyncio.to_thread(os.read, read, 1 << 16)
+    seen += os.read(read, 1 << 20)
+    os.close(read)
+    assert json.loads(seen) == {"much": "x" * 300_000}
+
+
+def test_without_a_stdout_there_is_no_sink(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(SettingsError, match="stdout: is closed"):
+        StdoutSink(on_settled=lambda *_: None)
+
+
+STALLED = """
+import asyncio, sys
+from nats_fluent.delivery import Chunk
+from nats_fluent.forward.codec import entry
+from nats_fluent.sink import StdoutSink
+
+async def main():
+    sink = StdoutSink(on_settled=lambda *_: None)
+    large = entry(10**18, b"\\x81\\xa1a\\xda\\xff\\xff" + b"x" * 65535)
+    sink.submit(Chunk(id="a", tag="t", entries=9 * large, count=9))
+    running = asyncio.create_task(sink.run())
+    await asyncio.to_thread(sys.stdin.read, 1)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+asyncio.run(main())
+"""
+
+
+def test_a_reader_that_stalls_does_not_keep_the_process_from_its_end():
+    with subprocess.Popen(
+        [sys.executable, "-c", STALLED],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        try:
+            assert process.stdout.read(1) == b"{"  # and no more: the pipe is full
+            process.stdin.write(b".")
+            process.stdin.close()
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
