@@ -205,6 +205,7 @@ static int begin(Splicer *s, Wanted wanted[MAX_MAPS], PyObject *const *args, Py_
     s->end = s->at + size;
     s->used = 0;
     s->room = (size_t)size + (size_t)size / 4 + 64; /* the events of the platform grow by 5 to 15% */
+    s->comparisons = LEAST_COMPARISONS + COMPARISONS_PER_BYTE * (size_t)size;
     s->keys_used = 0;
     if (!read_watch(count == 3 ? args[2] : NULL, s)) {
         return 0;
