@@ -16,6 +16,8 @@
 #define MAX_LINE 8192
 /* "MSG", subject, sid, reply subject and size; "HMSG" has the size of the headers besides. */
 #define MAX_FIELDS 6
+/* Bytes of one message; more no server sends, as nats_fluent.source.parser has it. */
+#define MAX_MESSAGE (65LL << 20)
 /* Of a number; so many fit into 64 bits. */
 #define MAX_DIGITS 18
 
@@ -85,7 +87,8 @@ static int read_frame(const char *at, const char *end, Frame *frame)
         return 0;
     frame->head = -1;
     if (!number(fields[2], &frame->sid) || !number(fields[count - 1], &frame->size) ||
-        (with_headers && !number(fields[count - 2], &frame->head)) || frame->head > frame->size)
+        (with_headers && !number(fields[count - 2], &frame->head)) || frame->head > frame->size ||
+        frame->size > MAX_MESSAGE)
         return 0;
     frame->payload = stop + 2;
     if (end - frame->payload < 2 || frame->size > end - frame->payload - 2)

@@ -132,6 +132,15 @@ def test_what_it_leaves_to_python(line):
     assert messages == []
 
 
+@pytest.mark.parametrize(("more", "error"), [(0, False), (1, True)])
+def test_a_message_is_as_large_as_python_takes_it(more, error):
+    size = parser.MAX_MESSAGE + more
+    data = b"MSG a 1 %d\r\n%b\r\n" % (size, bytes(size))
+    messages = []
+    assert frames(data, 0, {1: "one"}, messages) == (0 if error else len(data))
+    assert [len(payload) for _, _, _, payload, _ in messages] == ([] if error else [size])
+
+
 def test_it_begins_at_the_index():
     messages = []
     assert frames(WHOLE, 18, {1: "one"}, messages) == WHOLE.index(b"HMSG")
