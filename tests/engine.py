@@ -78,10 +78,12 @@ def stack(text: str) -> dict:
     return yaml.safe_load(docker("stack", "config", "-c", "-", stdin=text))
 
 
-def stack_of(path: Path) -> dict:
-    """A stack file of the repository, as Docker reads it."""
+def stack_of(*paths: Path) -> dict:
+    """A stack file of the repository, and others over it, as Docker reads them."""
     own = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "DOCKER_HOST"}}
-    return yaml.safe_load(docker("stack", "config", "-c", path, environ=own))
+    return yaml.safe_load(
+        docker("stack", "config", *(part for path in paths for part in ("-c", path)), environ=own)
+    )
 
 
 @functools.cache

@@ -112,7 +112,7 @@ class Played:
         elif "secret" in volume:
             for key, text in self.secrets[volume["secret"]["secretName"]].items():
                 (place / key).write_text(text)
-        elif "items" in volume.get("configMap", ()):
+        elif volume.get("configMap", {}).get("name") in self.maps:
             self._project(place, volume["configMap"])
 
     def _project(self, place: Path, config: Mapping[str, Any]) -> None:
@@ -120,10 +120,11 @@ class Played:
         day = place / "..2024_05_03_10_00_00.1234"
         day.mkdir()
         (place / "..data").symlink_to(day.name)
-        for item in config["items"]:
+        data = self.maps[config["name"]]
+        for item in config.get("items", [{"key": key, "path": key} for key in data]):
             file = day / item["path"]
             file.parent.mkdir(exist_ok=True)
-            file.write_text(self.here(self.shipper, self.maps[config["name"]][item["key"]]))
+            file.write_text(self.here(self.shipper, data[item["key"]]))
             first = place / Path(item["path"]).parts[0]
             if not first.is_symlink():
                 first.symlink_to(Path("..data") / first.name)

@@ -22,7 +22,7 @@ BEGIN, END = "<!-- values: made by tests/deploy/reference.py -->", "<!-- /values
 KEY = re.compile(r"( *)(\w+):")
 
 OURS = re.compile(
-    r"topics|workers|nats\.(servers|user|password|ca_file|cert_file|key_file|key_password)(_file)?|jetstream\..*|spool\..*|log\..*"
+    r"topics|workers|transforms|nats\.(servers|user|password|ca_file|cert_file|key_file|key_password)(_file)?|jetstream\..*|spool\..*|log\..*"
     r"|fluent\.(url|shared_key|user|password|hostname|ca_file|cert_file|key_file|key_password)(_file)?|http\.listen|shutdown\.timeout"
 )
 """Settings that the chart has values of its own for, or makes itself."""
@@ -73,6 +73,7 @@ EXACT: dict[str, dict[str, Any]] = {
     "consumer.http.port": {"type": "integer", "minimum": 1, "maximum": 65535},
     "terminationGracePeriodSeconds": {"type": ["integer", "null"], "minimum": 1},
     "outputEnv": SCALARS,
+    "handlers": MAP_OF_TEXT | {"propertyNames": {"pattern": "^[A-Za-z0-9_-]+$"}},
     "outputSecret.variables": MAP_OF_TEXT,
     "emptyDir.sizeLimit": AMOUNT,
     "emptyDir.spoolSizeLimit": AMOUNT,

@@ -267,6 +267,12 @@ def test_a_change_of_configuration_or_secret_rolls_the_pods():
     config, secrets = sums(kafka=one | {"topic": "t"})
     assert (config == before[0], secrets == before[1]) == (False, True)
 
+    def handlers(text):
+        documents = pods.rendered({"handlers": {"mine": text}})
+        return pods.workload(documents)["spec"]["template"]["metadata"]["annotations"]["checksum/handlers"]
+
+    assert handlers("a = 1") == handlers("a = 1") != handlers("a = 2")
+
 
 def test_no_password_is_in_the_environment_or_in_a_configmap():
     for name in ("kafka-inline", "everything", "original", "kafka-sasl", "nats-tls"):

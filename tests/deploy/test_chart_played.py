@@ -35,6 +35,13 @@ SECRETS = {
     "http": {"header": "Authorization Bearer from-a-file"},
 }
 """What the Secrets hold that are not of the chart."""
+HANDLERS = """
+from nats_fluent import on
+
+@on("gateway")
+def gateway(publication):
+    return {"called": publication.object().name}
+"""
 BY_FLUENT_BIT = [name for name in pods.CI if not name.startswith("fluentd") and name != "existing-configmap"]
 
 
@@ -102,7 +109,9 @@ def test_values_become_settings(tmp_path):
     assert (tls.nats.name, tls.nats.queue_group, tls.nats.ping_interval) == ("exporter", "exporters", 30.0)
     assert (tls.batch.max_records, tls.batch.max_bytes, tls.batch.linger) == (1000, 2_000_000, 0.25)
     assert (tls.fluent.compress, tls.log.level, tls.log.format) == ("off", "debug", "text")
-    (topic,) = settings("everything").topics
+    everything = settings("everything")
+    assert [file.rpartition("/")[2] for file in everything.transforms] == ["mine.py", "other.py"]
+    (topic,) = everything.topics
     assert topic.exclude == Match(identity=("externalnetwork",), namespace=("/tests",))
     assert (topic.topic, topic.redact) == ("events", ("entity.metadata",))
     stream = settings("jetstream-keda")
@@ -173,6 +182,7 @@ def pod(tmp_path):
         "podMonitor": {"enabled": True},
         "prometheusRule": {"enabled": True},
         "dashboard": {"enabled": True},
+        "handlers": {"mine": HANDLERS},
     }
     volumes = tmp_path / "volumes"
     volumes.mkdir()
@@ -192,6 +202,9 @@ def test_the_pod_delivers(pod):
     publish_raw(nats.port, pub("squall-events", publication({"ID": "1"})))
     wait_until(shipper.lines, what="a record is printed")
     assert json.loads(shipper.lines()[0])["content"]["entity"] == {"ID": "1"}
+    publish_raw(nats.port, pub("squall-events", publication({"name": "quay-01"}, identity="gateway")))
+    wait_until(lambda: len(shipper.lines()) > 1, what="a record of a handler is printed")
+    assert json.loads(shipper.lines()[1])["called"] == "quay-01"
 
     for name in ("consumer", "fluent-bit"):
         assert probed(played, shipper, name) == dict.fromkeys(PROBES, 200)

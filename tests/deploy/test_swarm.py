@@ -284,3 +284,14 @@ def reaches(port, key):
         | {"NATS_FLUENT_NATS_SERVERS": f"nats://127.0.0.1:{free_port()}"},
     )
     return f"\nok      forward://127.0.0.1:{port}" in done.stdout
+
+
+def test_the_handlers_of_the_documentation_go_with_the_stack(tmp_path):
+    shown = (ROOT / "docs" / "transforms.md").read_text()
+    (text,) = re.findall(r"```yaml\n(# handlers\.yml.*?)```", shown, re.DOTALL)
+    (tmp_path / "handlers.yml").write_text(text)
+    read = engine.stack_of(PLAIN, tmp_path / "handlers.yml")
+    consumer = read["services"][CONSUMER]
+    (mounted,) = consumer["configs"]
+    assert mounted["target"] == consumer["environment"]["NATS_FLUENT_TRANSFORMS"]
+    assert read["configs"][mounted["source"]]["file"] == str(ROOT / "swarm" / "my.py")

@@ -66,6 +66,10 @@
 - name: NATS_FLUENT_SPOOL_FSYNC
   value: {{ include "kafka-exporter.text" $.Values.spool.fsync | quote }}
 {{- end }}
+{{- with .Values.handlers }}
+- name: NATS_FLUENT_TRANSFORMS
+  value: {{ printf "/etc/nats-fluent/handlers/%s.py" (keys . | sortAlpha | join ".py,/etc/nats-fluent/handlers/") | quote }}
+{{- end }}
 {{- range $section, $names := .Values.settings }}
 {{- range $name, $value := $names }}
 - name: NATS_FLUENT_{{ upper $section }}_{{ upper $name }}
@@ -125,6 +129,9 @@
   {{- if include "kafka-exporter.spool" . }}
   {{- $data := include "kafka-exporter.stateful" . | eq "true" | ternary (dict "name" "data" "subPath" "spool") (dict "name" "spool") }}
   {{- $mounts = append $mounts (set $data "mountPath" "/var/lib/nats-fluent") }}
+  {{- end }}
+  {{- if .Values.handlers }}
+  {{- $mounts = append $mounts (dict "name" "handlers" "mountPath" "/etc/nats-fluent/handlers" "readOnly" true) }}
   {{- end }}
   {{- with concat $mounts .Values.consumer.extraVolumeMounts }}
   volumeMounts: {{- toYaml . | nindent 4 }}

@@ -28,6 +28,9 @@ metadata:
     {{- if not .Values.existingConfigMap }}
     checksum/config: {{ include "kafka-exporter.config" . | sha256sum }}
     {{- end }}
+    {{- with .Values.handlers }}
+    checksum/handlers: {{ toJson . | sha256sum }}
+    {{- end }}
     checksum/secrets: {{ print (include "kafka-exporter.secrets.nats" .) (include "kafka-exporter.secrets.kafka" .) | sha256sum }}
     {{- end }}
     {{- with merge (dict) .Values.podAnnotations .Values.commonAnnotations }}
@@ -87,6 +90,10 @@ spec:
     {{- include "kafka-exporter.fluent.volumes" . | nindent 4 }}
     {{- with include "kafka-exporter.nats.volumes" . }}
     {{- . | nindent 4 }}
+    {{- end }}
+    {{- if .Values.handlers }}
+    - name: handlers
+      configMap: {name: {{ include "kafka-exporter.fullname" . }}-handlers}
     {{- end }}
     {{- if not (include "kafka-exporter.stateful" .) }}
     - name: storage
