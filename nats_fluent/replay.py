@@ -7,6 +7,7 @@ The durable consumer is not touched.
 from __future__ import annotations
 
 import asyncio
+import io
 import re
 import sys
 import time
@@ -188,17 +189,15 @@ async def _replay(
     return await _Replay(settings, part, console, rate).run()
 
 
-class _Above:
+class _Above(io.TextIOBase):
     """A stream for log lines, which stand above the progress bar."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def write(self, text: str) -> None:
+    def write(self, text: str) -> int:
         self._console.print(Text(text), end="")
-
-    def flush(self) -> None:
-        pass
+        return len(text)
 
 
 class _Speed(TextColumn):
