@@ -1,6 +1,6 @@
 """How fast, how late, how large: this consumer, beside a bare NATS client and beside the script that one would write.
 
-    python benchmarks                          everything, some half an hour
+    python benchmarks                          everything, some forty minutes; installs other programs in .benchmarks
     python benchmarks --quick                  enforcer events over core NATS, one round, some ten seconds
     python benchmarks --only core,jetstream    some of it
     python benchmarks --report                 and write it to docs/benchmarks.md, with plots and a flame graph
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import latency
 import memory
+import peers
 import report
 import scaling
 import speed
@@ -53,6 +54,7 @@ def sections(rounds: int, idle: float) -> dict[str, Callable[[], dict[str, objec
         "stages": stages,
         "core": lambda: speed.core(rounds),
         "jetstream": lambda: speed.jetstream(rounds),
+        "peers": lambda: peers.peers(rounds),
         "burst": speed.unpaced,
         "paced": speed.paced,
         "scale": lambda: scaling.scale(rounds),

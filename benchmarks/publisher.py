@@ -83,9 +83,10 @@ def main() -> None:
             seconds = steady(connection, given.kind, given.count, given.rate, stamps)
         else:
             seconds = burst(connection, given.kind, given.count)
+        ended = time.time()
     if given.stamps:
         given.stamps.write_bytes(stamps.tobytes())
-    print(json.dumps({"seconds": seconds}), flush=True)
+    print(json.dumps({"seconds": seconds, "began": ended - seconds}), flush=True)
 
 
 if __name__ == "__main__":

@@ -10,14 +10,14 @@ import subprocess
 import sysconfig
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import peer_tables
 import stages
 import workloads
 from rig import HERE, Failed, find, running, wait_until
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from tables import mb as _mb
+from tables import table as _table
 
 DOCS = HERE.parent / "docs"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -54,16 +54,6 @@ def _says(program: str) -> str:
     said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
     found = re.search(r"v?(\d+\.\d+\.\d+)", said)
     return found[1] if found else "unknown"
-
-
-def _table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
-    head = [*map(str, head)]
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *([*map(str, row)] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _mb(size: float) -> str:
-    return f"{size / 1e6:.0f} MB"
 
 
 # --- a table for each section ---------------------------------------------------------------------------------
@@ -235,6 +225,7 @@ def _stages(result: dict[str, Any]) -> str:
 SECTIONS = {
     "core": ("Core NATS, one process", core_table),
     "jetstream": ("JetStream, one process", _jetstream),
+    "peers": ("Beside other programs", peer_tables.peers),
     "burst": ("A burst of 200,000, as fast as the server takes it", _account),
     "paced": ("40,000 a second for twenty seconds", _account),
     "scale": ("More processes", _scale),

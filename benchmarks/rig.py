@@ -17,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -177,8 +177,8 @@ class Rig:
         self.fluent_bit = find("fluent-bit")
         self.start_shipper()
 
-    def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    def _start(self, command: list[str], stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(command, stdout=stdout, stderr=subprocess.DEVNULL)
         self._processes.append(process)
         return process
 
@@ -302,11 +302,14 @@ class Rig:
             process.wait()
 
 
+R = TypeVar("R", bound=Rig)
+
+
 @contextlib.contextmanager
-def running(**options: object) -> Iterator[Rig]:
+def running(kind: type[R] = Rig, **options: object) -> Iterator[R]:
     """A rig, until the block ends."""
     with tempfile.TemporaryDirectory() as directory:
-        rig = Rig(Path(directory), **options)
+        rig = kind(Path(directory), **options)
         try:
             yield rig
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import workloads
 from rig import WITHIN, Failed
@@ -17,6 +17,20 @@ if TYPE_CHECKING:
     from rig import Rig
 
 STREAM = "BENCH"
+
+
+class Taken(NamedTuple):
+    """How far a consumer is.
+
+    Attributes:
+        sent: up to which message.
+        acknowledged: up to which message all are.
+        again: how many were sent more than once.
+    """
+
+    sent: int
+    acknowledged: int
+    again: int
 
 
 @contextlib.asynccontextmanager
@@ -58,3 +72,29 @@ async def acknowledged(rig: Rig, durable: str, count: int) -> None:
         if info.ack_floor.stream_seq != count:
             raise Failed(f"{durable}: the server has {info.ack_floor} as acknowledged, not {count}")
         await jetstream.delete_consumer(STREAM, durable)
+
+
+async def bound(rig: Rig, durable: str) -> None:
+    """Make a consumer to pull from, for who only binds to one."""
+    async with _connected(rig) as jetstream:
+        await jetstream.add_consumer(
+            STREAM, durable_name=durable, ack_policy="explicit", max_ack_pending=10_000
+        )
+
+
+async def forget(rig: Rig) -> None:
+    """Delete all consumers."""
+    async with _connected(rig) as jetstream:
+        for consumer in await jetstream.consumers_info(STREAM):
+            await jetstream.delete_consumer(STREAM, consumer.name)
+
+
+def taken(rig: Rig) -> Taken:
+    """Return what the one consumer has done; nothing, where there is none."""
+    said = rig.nats_says("jsz?accounts=1&streams=1&consumers=1")
+    consumers = said["account_details"][0]["stream_detail"][0].get("consumer_detail") or []
+    if not consumers:
+        return Taken(0, 0, 0)
+    sent = consumers[0]["delivered"]
+    again = sent["consumer_seq"] - sent["stream_seq"]
+    return Taken(sent["stream_seq"], consumers[0]["ack_floor"]["stream_seq"], again)

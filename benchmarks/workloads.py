@@ -6,6 +6,7 @@ as precise as in the original, and one of 1,000 object ids.
 
 from __future__ import annotations
 
+import json
 import lzma
 import re
 from functools import cache
@@ -31,6 +32,7 @@ KINDS = {
     "object": f"an activity with a tree of {OBJECT_BYTES // 1000} KB",
     "mix": "the recorded traffic of six topics, msgpack",
     "json": "the recorded traffic of six topics, JSON in an envelope",
+    "plain": "an enforcer's update, as plain JSON",
 }
 
 VECTORS = {
@@ -51,6 +53,8 @@ def templates(kind: str) -> list[tuple[str, bytes]]:
             return _recorded("mixed-2024")
         case "json":
             return _recorded("mixed-2021-json")
+        case "plain":
+            return [("squall-events", _plain())]
     subject, vector = VECTORS[kind]
     return [(subject, (GOOD / f"{vector}.bin").read_bytes())]
 
@@ -72,6 +76,18 @@ def _large(size: int) -> bytes:
     return bytes(msgpack.packb(publication))
 
 
+def _plain() -> bytes:
+    """Return what is in the event of an enforcer's update, without an envelope, for programs that know none."""
+    event = msgpack.unpackb(msgpack.unpackb((GOOD / f"{VECTORS['event'][1]}.bin").read_bytes())["data"])
+    event["entity"] = msgpack.unpackb(event["entity"])
+    event["encoding"] = "application/json"
+    return json.dumps(event, separators=(",", ":"), default=_rfc3339).encode()
+
+
+def _rfc3339(when: msgpack.Timestamp) -> str:
+    return when.to_datetime().isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
 def subjects(kind: str) -> list[str]:
     return sorted({subject for subject, _ in templates(kind)})
 
@@ -90,8 +106,8 @@ def publications(kind: str, count: int, first: int = 0) -> Iterator[tuple[str, b
 
 
 @cache
-def _varied(kind: str, at: int) -> _Varied:
-    return _Varied(templates(kind)[at][1])
+def _varied(kind: str, at: int) -> _Varied | _VariedText:
+    return (_VariedText if kind == "plain" else _Varied)(templates(kind)[at][1])
 
 
 class _Varied:
@@ -117,6 +133,26 @@ class _Varied:
             ns = (number % 1000 if created else number) * 7919 * unit % 1_000_000_000
             seconds = 1_560_000_000 + (number % 1000 if created else 10_000_000 + number // 5000)
             varied[place : place + 8] = (ns << 34 | seconds).to_bytes(8, "big")
+        return bytes(varied)
+
+
+class _VariedText:
+    """The same for a payload of JSON, whose times are RFC 3339 text with microseconds."""
+
+    def __init__(self, payload: bytes) -> None:
+        self._payload = payload
+        places = [match.start() for match in re.finditer(rb"\d{4}-\d\d-\d\dT[\d:]{8}\.\d{6}Z", payload)]
+        self._created, *self._times = places
+        self._ids = [match.end() for match in re.finditer(rb'"ID":"', payload)]
+
+    def made(self, number: int) -> bytes:
+        varied = bytearray(self._payload)
+        for place in self._ids:
+            varied[place : place + 24] = b"%024x" % (number % 1000)
+        for place, seed in ((self._created, number % 1000), *((each, number) for each in self._times)):
+            minutes, seconds = divmod(seed // 5000, 60)
+            clock = b"%02d:%02d:%02d.%06d" % (minutes // 60 % 24, minutes % 60, seconds, seed * 7919 % 10**6)
+            varied[place + 11 : place + 26] = clock
         return bytes(varied)
 
 
