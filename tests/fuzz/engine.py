@@ -33,6 +33,7 @@ TARGETS = (
     "decoder",
     "forward_answers",
     "nats_frames",
+    "splices",
     "settings_text",
     "spool_files",
     "http_requests",

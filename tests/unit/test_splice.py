@@ -270,6 +270,12 @@ def test_its_time_in_every_form(timestamp):
     assert (text, seconds, ns) == (plain.rfc3339(*timestamp), *timestamp)
 
 
+@pytest.mark.parametrize("size", [100, 1000, 100_000])
+def test_its_entity_in_every_form(size):
+    packed, *_ = splice_event(event_of({"ID": "x" * size}), ())
+    assert ormsgpack.unpackb(packed)["entity"] == {"ID": "x" * size}
+
+
 def test_an_event_without_a_time():
     packed, _, identity, operation, text, *_ = splice_event(
         event_of(timestamp=None, identity="", type="é"), ()
