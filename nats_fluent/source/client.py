@@ -175,6 +175,9 @@ class Client(SecuredClient):
         # whose TLS handshake failed (it waits for a protocol that start_tls has replaced).
         if self._settings.tls_first == "on":
             self.step = "TLS"
+        # nats-py does this when the connection is given up. Its read loop may have been woken by then, and leave the
+        # first part of a message to which the rest never comes.
+        self._ps.reset()
         try:
             await super()._process_connect_init()
         except BaseException as error:
