@@ -333,6 +333,8 @@ class Pipeline:
 
     def returned(self, publications: int) -> None:
         """Account for publications that the source has given back, and with them for what was made of them."""
+        if not publications:
+            return  # of core NATS none is: what it was made into is left
         self.account.returned += publications
         # One of the records stands for its publication, which is among the returned.
         self.account.extra -= sum(each.left - 1 for each in self._together)

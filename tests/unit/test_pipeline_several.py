@@ -138,6 +138,16 @@ async def test_what_a_stream_takes_back_takes_its_records_with_it():
         assert adds_up(pipe.account)
 
 
+async def test_what_core_nats_does_not_take_back_is_left():
+    pipe = pipe_of([[{}, {}, {}]], answer_late=True)
+    async with pipe.running():
+        pipe.receive(with_fields(responseMode=1), reply="r", settled=False)
+        await idle()
+        pipe.pipeline.settled(pipe.chunks.pop(), Outcome.DELIVERED)
+        pipe.pipeline.returned(0)
+        assert (pipe.account.held, pipe.account.extra) == (2, 2)
+
+
 @given(
     sizes=st.lists(st.integers(0, 4), max_size=8),
     settled=st.randoms(use_true_random=False),
