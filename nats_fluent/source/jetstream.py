@@ -119,7 +119,7 @@ class JetStreamSource(Source):
         self._up = asyncio.Event()
         self._answers = asyncio.Event()
         self._telling: list[asyncio.Task[None]] = []
-        self._said = ""
+        self._said, self._closing = "", False
 
     @property
     def unsettled(self) -> int:
@@ -169,7 +169,7 @@ class JetStreamSource(Source):
         for task in [*self._telling, *self._leaving]:
             await end(task)
         self._telling.clear()
-        again = self._unsettled.clear()
+        self._closing, again = True, self._unsettled.clear()
         self._outgoing.add(again, acks.AGAIN)
         self.returned += len(again)
         with contextlib.suppress(errors.Error, OSError):
@@ -320,6 +320,9 @@ class JetStreamSource(Source):
                 )
             )
         self._count(pull, count, size, now)
+        if self._closing:  # they came after the end of all that would have become of them
+            self._outgoing.add(replies, acks.AGAIN)
+            return []
         known = self._unsettled.hold(keys, replies, now)
         if not known:
             return found
@@ -340,8 +343,7 @@ class JetStreamSource(Source):
         if not (number.isdecimal() and code.isdecimal()):
             self._log.debug("not a message of the stream", subject=subject)
             return
-        window = self._window
-        blocked = window.too_small
+        window, blocked = self._window, self._window.too_small
         window.status(int(number), int(code), text, _clock())
         if window.too_small > blocked:
             self._log.info("the next message is larger than the memory that is free", bytes=window.too_small)

@@ -118,6 +118,9 @@ class Way(RuleBasedStateMachine):
     async def answer(self, reply):
         self.answered.append(reply)
 
+    async def answer_nobody(self):
+        """In place of the end of a connection that there is not."""
+
     def run(self, coroutine):
         return self.loop.run_until_complete(coroutine)
 
@@ -355,8 +358,15 @@ class Way(RuleBasedStateMachine):
     def give_up(self):
         """The time is up: the stream has again what it did not hear of, and what else is in memory is left."""
         left = self.account.in_memory
-        self.pipeline.returned(len(self.source._unsettled.clear()))
+        self.source._connection.close = self.answer_nobody
+        self.run(self.source.close())
+        self.pipeline.returned(self.source.returned)
         assert self.account.in_memory == (0 if self.stream else left)
+        received = sum(self.account.received.values())
+        if self.to_come:
+            self.deliver(len(self.to_come))  # it was on its way
+            assert self.to_come  # the server is told to deliver it again
+        assert sum(self.account.received.values()) == received
 
     def end(self):
         """All is delivered in the end, but for what was dropped; what is too large for memory never is."""
