@@ -133,9 +133,13 @@ class _Libraries(logging.Handler):
     """Passes on what libraries log, asyncio's lost exceptions first of all."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = record.getMessage()
+        except Exception:  # noqa: BLE001 - it was called with arguments that do not fit; logging never raises for that
+            text = str(record.msg)
         log = Log()
         (log.error if record.levelno >= logging.ERROR else log.warning)(
-            "a library reports", library=record.name, text=record.getMessage(), exc_info=record.exc_info
+            "a library reports", library=record.name, text=text, exc_info=record.exc_info
         )
 
 

@@ -138,6 +138,13 @@ def test_what_libraries_warn_of_is_passed_on(lines):
     assert found["error"] == "OSError: gone"
 
 
+def test_a_library_that_logs_what_does_not_fit_is_not_stopped(lines):
+    read = lines()
+    logging.getLogger("nats").error("%d", "seven")
+    (line,) = read()
+    assert json.loads(line)["text"] == "%d"
+
+
 def test_what_a_library_takes_for_worse_is_an_error_too(lines):
     read = lines()
     logging.getLogger("asyncio").critical("over")
