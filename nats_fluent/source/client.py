@@ -220,12 +220,16 @@ class Client(SecuredClient):
         # Without its flusher, which a failed write ends, nats-py writes here. That the connection is gone is for
         # the read loop to notice, not for whoever publishes. RuntimeError is uvloop's, as above; AttributeError is
         # asyncio's in Python 3.13.0, whose transport has forgotten its loop by then.
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        cancelled = task.cancelling()
         try:
-            return await super()._flush_pending(force_flush)
+            flushed = await super()._flush_pending(force_flush)
         except (OSError, RuntimeError, AttributeError):
             flushed = asyncio.get_running_loop().create_future()
             flushed.set_result(None)
-            return flushed
+        if task.cancelling() > cancelled:  # which nats-py keeps to itself
+            raise asyncio.CancelledError
+        return flushed
 
     async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
         # nats-py writes PING ahead of the commands that wait to be written. The answer then says nothing

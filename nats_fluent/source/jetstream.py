@@ -21,6 +21,7 @@ from nats_fluent.source.acks import Outgoing, Places, Unsettled
 from nats_fluent.source.api import Api, NotYet
 from nats_fluent.source.base import BACKLOG, Source
 from nats_fluent.source.client import end
+from nats_fluent.source.connect import CLOSE_WITHIN
 from nats_fluent.source.consumer import Floor, Limits
 from nats_fluent.source.pull import PullWindow
 from nats_fluent.topics import Topic, topic_name
@@ -134,12 +135,11 @@ class JetStreamSource(Source):
     async def start(self) -> None:
         """Begin to connect, to pull and to acknowledge, and return; NATS may be down, and the stream not there."""
         await super().start()
-        parts = (
+        for name, part in (
             ("nats-answer", self._answer()),
             ("nats-in-progress", self._hold()),
             ("nats-floor", self._follow()),
-        )
-        for name, part in parts:
+        ):
             self._telling.append(asyncio.create_task(self._watched(part), name=name))
 
     async def stop_taking(self) -> None:
@@ -168,13 +168,13 @@ class JetStreamSource(Source):
         await self._end_taking()
         for task in [*self._telling, *self._leaving]:
             await end(task)
-        self._telling.clear()
         self._closing, again = True, self._unsettled.clear()
         self._outgoing.add(again, acks.AGAIN)
         self.returned += len(again)
         with contextlib.suppress(errors.Error, OSError):
-            while self._outgoing and self._connection.connected:
-                await self._connection.client.send(self._outgoing.take(SLICE), backlog=BACKLOG)
+            async with asyncio.timeout(CLOSE_WITHIN):  # a server that reads nothing
+                while self._outgoing and self._connection.connected:
+                    await self._connection.client.send(self._outgoing.take(SLICE), backlog=BACKLOG)
         await super().close()
 
     # Asking
