@@ -199,14 +199,18 @@ class Field:
 
     def __init__(self) -> None:
         self.left_out: dict[str, str] = {}
-        self._pythons: dict[str, Path] = {}
-        for name, program in PROGRAMS.items():
-            if program.packages:
-                print(f"  an environment for {program.title}", file=sys.stderr, flush=True)
+        pythons: dict[tuple[str, ...], Path] = {}
+        for packages in dict.fromkeys(program.packages for program in PROGRAMS.values()):
+            print(f"  an environment for {', '.join(packages) or 'nats-fluent'}", file=sys.stderr, flush=True)
             try:
-                self._pythons[name] = python_of(program)
+                pythons[packages] = python_of(packages)
             except (Failed, OSError, subprocess.SubprocessError) as problem:
-                self._out(name, "not installed", str(problem))
+                self.left_out[f"{' and '.join(packages)}: not installed"] = str(problem)
+        self._pythons = {
+            name: pythons[program.packages]
+            for name, program in PROGRAMS.items()
+            if program.packages in pythons
+        }
 
     def _out(self, name: str, what: str, why: str) -> None:
         self.left_out[f"{PROGRAMS[name].title}, to {PROGRAMS[name].to}: {what}"] = why

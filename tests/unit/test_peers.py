@@ -137,19 +137,19 @@ def test_an_environment_that_cannot_be_made_is_a_reason_and_is_made_anew(program
 
     monkeypatch.setattr(programs.subprocess, "run", run)
     monkeypatch.setattr(programs.Path, "touch", lambda path: (path.parent.mkdir(), path.write_text("")))
-    program = programs.PROGRAMS["connect"]
+    packages = programs.PROGRAMS["connect"].packages
     with pytest.raises(programs.Failed, match="no wheel for this machine"):
-        programs.python_of(program)
-    python = programs.python_of(program)
+        programs.python_of(packages)
+    python = programs.python_of(packages)
     assert (
-        programs.python_of(program)
+        programs.python_of(packages)
         == python
         == tmp_path / "mq-bridge-1.2.0+mq-bridge-connect-0.2.2/bin/python"
     )
     assert commands[3][0] == str(python)
     assert commands[3][-3:] == ["--only-binary=:all:", "mq-bridge==1.2.0", "mq-bridge-connect==0.2.2"]
     assert not answers
-    assert programs.python_of(programs.PROGRAMS["nats_fluent"]) == Path(sys.executable)
+    assert programs.python_of(()) == Path(sys.executable)
 
 
 def test_no_setting_and_no_package_of_ours_reaches_a_peer(programs, monkeypatch):
@@ -252,8 +252,8 @@ def test_the_tables_say_what_was_lost_and_what_was_left_out(peers):
 
 
 def test_who_cannot_be_installed_is_left_out_and_who_fails_is_not_run_again(peers, programs, monkeypatch):
-    def python_of(program):
-        if program.to == programs.HTTP:
+    def python_of(packages):
+        if packages == programs.BRIDGE:
             raise programs.Failed("no wheel")
         return Path("python")
 
@@ -271,9 +271,10 @@ def test_who_cannot_be_installed_is_left_out_and_who_fails_is_not_run_again(peer
     assert runs.count("nats-sinks 0.4.3") == 1
     assert runs.count("nats-fluent") == 2
     assert "nats_sinks" not in found
-    assert "bridge_http" not in found
+    assert found.keys() & {"bridge_http", "bridge_file"} == set()
+    assert "connect" in found
     assert field.left_out == {
-        "mq-bridge 1.2.0, to Fluent Bit, HTTP: not installed": "no wheel",
+        "mq-bridge==1.2.0: not installed": "no wheel",
         "nats-sinks 0.4.3, to a file for each message: jetstream": "it ended",
     }
 
