@@ -171,6 +171,8 @@ LEFT = {
     "half a pair and no hexadecimal": b'{"a":"\\ud83d\\ude0"}',
     "no hexadecimal": b'{"a":"\\u00g0"}',
     "an escape that is none": b'{"a":"\\x41"}',
+    "an escape that is none, at the end": b'{"a":"\\x}',
+    "a control character after an escape, at the end": b'{"a":"\\n\x01}',
     "a control character": b'{"a":"x\ty"}',
     "a control character after an escape": b'{"a":"\\t\t"}',
     "NUL in a text": b'{"a":"\x00"}',

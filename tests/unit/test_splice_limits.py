@@ -11,7 +11,7 @@ import pytest
 from building import EVENT_TIME, MSGPACK, Time, pack
 from programs import missing
 
-from nats_fluent import compiled
+from nats_fluent import compiled, plain
 
 READERS = {
     "msgpack": (compiled.splice, msgpack.packb),
@@ -40,6 +40,17 @@ def test_it_remembers_2048_keys_of_the_maps_that_are_open(reader):
     assert splice(encode(nested(49)), ()) is None
     assert splice(encode({"a": [nested(47), nested(47)]}), ()) is not None
     assert splice(encode({"a": [nested(48), nested(48)]}), ()) is None  # `a` is open, too
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("names", [(), ("a",), (("a", ("a",)),), (("a", (("a", ()),)),)])
+def test_it_goes_as_deep_where_fields_are_asked_for(reader, names):
+    splice, encode = READERS[reader]
+    value = 1
+    for _ in range(plain.FAST_DEPTH):
+        value = {"a": value}
+    assert splice(encode(value), names) is not None
+    assert splice(encode({"a": value}), names) is None
 
 
 WIDE = [f"{each:04x}" for each in range(2000)]

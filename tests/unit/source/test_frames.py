@@ -114,6 +114,7 @@ def test_it_reads_all_that_is_whole_and_stops_where_something_is_not():
         b"MSG a 3 0",
         b"MSG a 1",
         b"MSG a b c 1 0",
+        b"MSG a 1 r r 0",
         b"HMSG a 1 0",
         b"HMSG a 1 r 1 0",
         b"MSG  a 1 0",
@@ -139,6 +140,14 @@ def test_a_message_is_as_large_as_python_takes_it(more, error):
     messages = []
     assert frames(data, 0, {1: "one"}, messages) == (0 if error else len(data))
     assert [len(payload) for _, _, _, payload, _ in messages] == ([] if error else [size])
+
+
+def test_each_message_has_its_own_subject():
+    """That of the message before is taken again where it is the same."""
+    subjects = ["a", "b", "a", "a.b", "a.c", "a.b", "a.b", "a.b.c", "a", "\xe9", "a"]
+    messages = []
+    frames("".join(f"MSG {subject} 1 0\r\n\r\n" for subject in subjects).encode(), 0, {1: "one"}, messages)
+    assert [subject for _, subject, _, _, _ in messages] == subjects
 
 
 def test_it_begins_at_the_index():
