@@ -193,3 +193,12 @@ def test_an_extension_that_is_no_time_keeps_type_and_bytes(number):
     for code in {number % 128, -2 - number % 127}:
         found = plain.extension(code, data)
         assert found == {"Tag": code % 256, "Data": base64.b64encode(data).decode(), "Value": None}
+
+
+@pytest.mark.parametrize("text", ["2019-06-12T21:38:02Z", "2019-06-12T21:38:02.26Z"])
+def test_a_time_with_another_character_anywhere_or_without_one(text):
+    for place, other in itertools.product(range(len(text)), ("", *"0:-T.Z/x ")):
+        changed = text[:place] + other + text[place + 1 :]
+        found = plain.parse_rfc3339(changed)
+        with without_the_compiled_part():
+            assert plain.parse_rfc3339(changed) == found, changed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import msgpack
@@ -324,6 +325,14 @@ def test_its_fields_in_any_order():
 )
 def test_what_is_left_of_events_to_the_other_readers(data):
     assert splice_event(data, NAMES) is None
+
+
+def test_each_field_of_an_event_is_there_once():
+    names = ("encoding", "entity", "identity", "timestamp", "type")
+    values = dict(zip(names, (MSGPACK, pack({}), "i", None, "t"), strict=True))
+    for there in itertools.product(names, repeat=5):
+        data = b"\x85" + b"".join(pack(name) + pack(values[name]) for name in there)
+        assert (splice_event(data, ()) is not None) == (len({*there}) == 5), there
 
 
 def test_each_prefix_of_an_event_is_left_alone():

@@ -115,6 +115,7 @@ def test_it_reads_all_that_is_whole_and_stops_where_something_is_not():
         b"MSG a 1",
         b"MSG a b c 1 0",
         b"MSG a 1 r r 0",
+        b"MSG a 1 :\r\n0123456789",
         b"HMSG a 1 0",
         b"HMSG a 1 r 1 0",
         b"MSG  a 1 0",
