@@ -19,6 +19,8 @@ A message says where, what was found, and what to do.
 
 from __future__ import annotations
 
+import traceback
+
 MOST_CAUSES = 5
 """Exceptions that are named of those behind one."""
 
@@ -35,6 +37,12 @@ def told(error: BaseException) -> str:
         if each.__cause__ is not None:
             behind.append(each.__cause__)
     return "; because of ".join(named)
+
+
+def kind_and_place(error: BaseException) -> str:
+    """Name the class of an exception and where it was raised; not its message, which may hold what was published."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} ({frame.filename.rpartition('/')[2]}:{frame.lineno})"
 
 
 class NatsFluentError(Exception):

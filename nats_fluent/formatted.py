@@ -8,7 +8,6 @@ import msgpack
 
 from nats_fluent import plain
 from nats_fluent.compiled import names_of
-from nats_fluent.errors import Undecodable
 from nats_fluent.formats import SPLICED, seems_publication, time_of
 from nats_fluent.places import text_of
 from nats_fluent.publication import Content
@@ -111,9 +110,8 @@ class FormatRecorder(Recorder):
                 made, redacted = self._made(delivery, reading, headers, redact, now_ns, fast=True)
             except plain.NotFast:
                 made, redacted = self._made(delivery, reading, headers, redact, now_ns, fast=False)
-        except Undecodable as error:
-            omit = self._redaction is not None and self._redaction.omits(delivery.topic)
-            return self._undecodable(delivery, str(error), now_ns, ack_asked=False, shown=0 if omit else None)
+        except Exception as error:  # noqa: BLE001 - see `_failed`
+            return self._failed(delivery, error, now_ns, ack_asked=False)
         if len(made.packed) > self._surely_small and (size := self.oversize(made.packed)):
             reason = f"the record takes {size}, over the limit of {self._max_bytes} (record.max_bytes)"
             shown = 0 if redacted else HEAD_BYTES

@@ -11,7 +11,7 @@ import ormsgpack
 
 from nats_fluent import plain, publication
 from nats_fluent.envelope import ACK_ASKED, asks_for_ack, careful_envelope, fast_envelope
-from nats_fluent.errors import Undecodable
+from nats_fluent.errors import Undecodable, kind_and_place
 from nats_fluent.filters import NAMESPACE, OBJECT_IDENTITIES, OPERATION, Filters, first
 
 if TYPE_CHECKING:
@@ -212,11 +212,8 @@ class Recorder:
                 fields["content"] = value if self._levels is None else plain.flatten(value, self._levels)
                 replaced = content.replaced
                 packed = msgpack.packb(head.fields | fields)
-        except Undecodable as error:
-            omit = self._redaction is not None and self._redaction.omits(delivery.topic)
-            return self._undecodable(
-                delivery, str(error), now_ns, ack_asked=ack_asked, shown=0 if omit else None
-            )
+        except Exception as error:  # noqa: BLE001 - see `_failed`
+            return self._failed(delivery, error, now_ns, ack_asked=ack_asked)
         if len(packed) > self._surely_small and (size := self.oversize(packed)):
             reason = f"the record takes {size}, over the limit of {self._max_bytes} (record.max_bytes)"
             shown = 0 if redacted else HEAD_BYTES
@@ -316,6 +313,16 @@ class Recorder:
         if delivery.stream:
             return f"{delivery.stream}-{delivery.sequence}"
         return f"{self._prefix}{self._count}"
+
+    def _failed(self, delivery: Delivery, error: Exception, now_ns: int, *, ack_asked: bool) -> Record:
+        """Return the record of what is undecodable, or what this program failed at.
+
+        A bug here would end the program, and a stream would send the message again to the next process, and so on.
+        """
+        known = isinstance(error, Undecodable)
+        reason = str(error) if known else f"this program failed: {kind_and_place(error)}"
+        omit = self._redaction is not None and self._redaction.omits(delivery.topic)
+        return self._undecodable(delivery, reason, now_ns, ack_asked=ack_asked, shown=0 if omit else None)
 
     def _undecodable(
         self, delivery: Delivery, error: str, now_ns: int, *, ack_asked: bool, shown: int | None = None

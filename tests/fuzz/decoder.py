@@ -66,6 +66,7 @@ def check(data: bytes) -> None:
 
 
 def _is_fit(made: record.Record, levels: int | None) -> None:
+    assert "this program failed" not in made.error, made.error
     assert len(made.packed) <= LIMIT
     assert TAG.fullmatch(made.tag) or made.tag == "t.undecodable", made.tag
     assert len(event_time(made.time_ns)) == 10

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import re
+
 import msgpack
 import pytest
 from building import EVENT_TIME, JSON, Time, bare, publication
@@ -11,7 +14,7 @@ from hypothesis import strategies as st
 from judging import not_plain, vectors
 from recording import ENFORCER, EVENT_NS, EVENT_TEXT, NOW, NOW_TEXT, fields_of, recorded, recorder
 
-from nats_fluent import plain
+from nats_fluent import plain, record
 from nats_fluent.delivery import Delivery
 from nats_fluent.record import FORWARD_LEVELS, OBJECT_IDENTITIES, Recorder, parse_headers, undecodable_tag
 from nats_fluent.sections import RecordSettings
@@ -324,3 +327,21 @@ def test_what_records_begin_with_is_kept_within_bounds():
     made = maker.record(Delivery("t", "t", publication(ENFORCER, identity="x" * 2000)), NOW)
     assert made.identity == "x" * 2000
     assert all(len(identity) < 2000 for _, _, identity, _ in maker._heads)
+
+
+# Bugs
+
+
+def test_a_bug_costs_the_content_of_one_record(monkeypatch, bugs_are_records):
+    def wrong(_payload):
+        raise TypeError("something that was published")
+
+    payload = publication(ENFORCER)
+    monkeypatch.setattr(record, "fast_envelope", wrong)
+    with pytest.raises(TypeError):
+        recorded(payload)
+    monkeypatch.setattr(Recorder, "_failed", bugs_are_records)
+    made, fields = recorded(payload)
+    assert re.fullmatch(r"this program failed: TypeError \(test_record\.py:\d+\)", made.error)
+    assert (made.tag, fields["error"]) == ("aporeto.undecodable", made.error)
+    assert base64.b64decode(fields["payload"]) == payload
