@@ -15,12 +15,18 @@ import aiohttp
 from nats import errors
 from nats.aio.transport import Transport
 
+from nats_fluent.source.parser import MAX_MESSAGE
+
 if TYPE_CHECKING:
     import ssl
     from urllib.parse import ParseResult
 
 CLOSE_WITHIN = 1.0
 """Seconds for the farewell of a server that may be gone."""
+
+MAX_FRAME = MAX_MESSAGE + (64 << 20)
+"""Bytes of a frame. nats-server puts all that waits for a client into one: 64 MB (its `max_pending`), and the message
+that went over that."""
 
 _CRLF = b"\r\n"
 
@@ -74,7 +80,7 @@ class WebSocketTransport(Transport):
                     url,
                     ssl=context or True,
                     timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_WITHIN),
-                    max_msg_size=0,  # a frame holds what the server had at that moment, which it limits itself
+                    max_msg_size=MAX_FRAME,
                 )
         except BaseException as error:
             self._session = None
@@ -124,6 +130,8 @@ class WebSocketTransport(Transport):
             if not data and self.at_eof():
                 return b""
             self._unread += data
+            if len(self._unread) > MAX_FRAME:
+                raise errors.ProtocolError
         line, end, self._unread = self._unread.partition(_CRLF)
         return line + end
 
@@ -133,6 +141,8 @@ class WebSocketTransport(Transport):
         message = await self._ws.receive()
         if message.type is aiohttp.WSMsgType.BINARY:
             return cast("bytes", message.data)
+        if isinstance(message.data, aiohttp.WebSocketError):
+            raise errors.Error(f"websocket: {message.data}") from message.data
         if message.type is aiohttp.WSMsgType.ERROR:
             raise ConnectionResetError from message.data
         if not self._ws.closed:  # text, which no NATS server sends

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -136,6 +138,22 @@ async def test_what_is_no_nats_server() -> None:
         with pytest.raises(connect.SourceError):
             await connect_once(NatsSettings(servers=(f"ws://127.0.0.1:{port}",)), 10, failed=gone.append)
     assert gone == [(f"127.0.0.1:{port}", "connect", "no websocket is there: HTTP status 404")]
+
+
+async def test_a_frame_has_a_limit_before_its_first_byte_comes() -> None:
+    async def web(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        key = request.lower().partition(b"sec-websocket-key: ")[2].partition(b"\r\n")[0]
+        key = request[request.lower().index(key) :][: len(key)]
+        accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
+        writer.write(b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+        writer.write(b"\x82\x7f" + (websocket.MAX_FRAME + 1).to_bytes(8, "big"))
+        await reader.read()
+
+    async with listening(web) as port:
+        with pytest.raises(connect.SourceError, match="exceeds limit"):
+            await connect_once(NatsSettings(servers=(f"ws://127.0.0.1:{port}",)), 10)
 
 
 async def test_lines_are_lines_however_they_are_framed() -> None:
