@@ -34,7 +34,7 @@ def test_the_page_holds_the_tables_of_the_results(report, results):
 
 
 def test_every_section_has_a_table_and_its_plot_is_there(report, results):
-    assert results.keys() | {"peers"} == report.SECTIONS.keys()  # which needs what is not in this environment
+    assert results.keys() == report.SECTIONS.keys()
     text = report.text(results, plots=True)
     for name in results:
         assert f"### {report.SECTIONS[name][0]}\n\n" in text
@@ -44,3 +44,12 @@ def test_every_section_has_a_table_and_its_plot_is_there(report, results):
 
 def test_without_results_there_is_no_section(report):
     assert report.text({}) == ""
+
+
+def test_the_flame_graph_does_not_show_where_it_was_made(report):
+    made = report.titled('<text id="title" x="1">/home/me/py-spy record</text><text id="details"> </text>')
+    assert made == (
+        '<text id="title" x="1">nats-fluent, the recorded traffic of six topics</text><text id="details"> </text>'
+    )
+    kept = report.FLAME.read_text("utf-8")
+    assert report.titled(kept) == kept
