@@ -15,6 +15,7 @@ RATES = {"small": 40_000, "event": 30_000, "object": 400}
 BEYOND = 5.0
 """Seconds for which it is published when the budget is full."""
 EVERY = 0.2
+"""Seconds between two samples: each asks `ps`, or the endpoint, which takes from the cores of what is measured."""
 
 
 class Sample(NamedTuple):
@@ -34,7 +35,7 @@ def steady(seconds: float, rate: float = 20_000) -> dict[str, object]:
             began, used, found = time.monotonic(), consumer.cpu(), []
             while publisher.poll() is None:
                 found.append(consumer.rss())
-                time.sleep(EVERY)  # between two samples
+                time.sleep(EVERY)  # memory has to be asked for, and not more often; see EVERY
             lasted = time.monotonic() - began
             cpu = (consumer.cpu() - used) / lasted
         wait_until(lambda: rig.arrived() >= count, "all records arrive")
@@ -69,7 +70,7 @@ def _outage(rig: Rig, kind: str, rate: int) -> dict[str, object]:
     def look() -> dict[str, int]:
         metrics = consumer.metrics()
         samples.append(Sample(round(time.monotonic() - began, 2), consumer.rss(), metrics["buffer_bytes"]))
-        time.sleep(EVERY)  # between two samples
+        time.sleep(EVERY)  # memory has to be asked for, and not more often; see EVERY
         return metrics
 
     def dropped(metrics: dict[str, int]) -> int:

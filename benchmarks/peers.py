@@ -126,6 +126,17 @@ def burst(program: Program, rig: CountingRig, python: Path, count: int, rate: fl
     }
 
 
+def looks(rig: CountingRig, until: float, every: float) -> Iterator[stored.Taken]:
+    """Look at how far the stream is, again and again, until a time in seconds since 1970; once at least."""
+    while True:
+        yield stored.taken(rig)
+        if time.time() >= until:
+            return
+        time.sleep(
+            every
+        )  # nats-server tells what it is asked, and each question takes from the cores of who is measured
+
+
 def drain(program: Program, rig: CountingRig, python: Path, count: int) -> dict[str, float]:
     """Let it take the stream until it has acknowledged all of it, or the time is over."""
     place = _place(rig, "peer")
@@ -134,15 +145,15 @@ def drain(program: Program, rig: CountingRig, python: Path, count: int) -> dict[
     to = destination(program, rig, place)
     with forgotten(rig), started(program, rig, place, python) as process:
         began = time.time()
-        latest = began + 30
-        while not (taken := stored.taken(rig)).sent:
+        for taken in looks(rig, began + 30, 0.01):
+            if taken.sent or process.poll() is not None:
+                break
             began = time.time()
-            if began > latest or process.poll() is not None:
-                raise Failed(_said(place) or "it took nothing within 30 s")
-            time.sleep(0.01)  # between two looks
-        while taken.acknowledged < count and time.time() < began + LIMIT:
-            time.sleep(0.02)  # between two looks
-            taken = stored.taken(rig)
+        if not taken.sent:
+            raise Failed(_said(place) or "it took nothing within 30 s")
+        for taken in looks(rig, began + LIMIT, 0.02):
+            if taken.acknowledged >= count:
+                break
         ended = time.time()
         if process.poll() is not None:
             raise Failed(f"it ended after {taken.acknowledged:,} messages: {_said(place)}")
@@ -182,9 +193,9 @@ def away(program: Program, rig: CountingRig, python: Path, count: int) -> int | 
     with forgotten(rig):
         try:
             with started(program, rig, place, python) as process:
-                ends = time.time() + AWAY
-                while (taken := stored.taken(rig)).acknowledged < count and time.time() < ends:
-                    time.sleep(0.05)  # between two looks
+                for taken in looks(rig, time.time() + AWAY, 0.05):
+                    if taken.acknowledged >= count:
+                        break
                 process.kill()  # or it waits for somebody to send to
         finally:
             rig.start_shipper()
