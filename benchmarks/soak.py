@@ -193,7 +193,7 @@ def soak(mode: str, seconds: float, rate: float) -> tuple[list[Sample], dict[str
             while (since := time.monotonic() - began) < seconds and rig.consumer.poll() is None:
                 # What was published is read first: what arrives meanwhile makes the distance no larger.
                 samples.append(Sample(since, rig.rss(), load.published, rig.arrived()))
-                time.sleep(1)  # between two samples
+                time.sleep(1)  # memory has to be asked for, which takes from the cores of what is loaded
             load.stopping.set()
             load.join()
             deadline = time.monotonic() + 60
