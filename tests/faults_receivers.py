@@ -11,7 +11,7 @@ import ways
 from faults_load import came, lasting_port
 from forward_server import ForwardServer, Shipper
 from http_server import Answer, HttpServer
-from programs import FluentBit, wait_until
+from programs import FluentBit, wait_until, whole_lines
 
 PATIENT = "    Flush                     1\n"
 
@@ -55,10 +55,10 @@ class Printed:
 
     def last(self):
         """The record that came last."""
-        return came(json.loads(self._files[-1].read_bytes().split(b"\n")[-2]))
+        return came(json.loads(whole_lines(self._files[-1])[-1]))
 
     def arrivals(self):
-        lines = [line for file in self._files for line in file.read_bytes().split(b"\n")[:-1]]
+        lines = [line for file in self._files for line in whole_lines(file)]
         return [came(json.loads(line)) for line in lines]
 
 

@@ -95,6 +95,11 @@ def accepts(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def whole_lines(file: Path) -> list[bytes]:
+    """The lines in a file that a program writes; one that it is still writing is none yet."""
+    return file.read_bytes().split(b"\n")[:-1]
+
+
 class Program:
     """A started program; what it prints goes to two files."""
 
@@ -195,5 +200,5 @@ class FluentBit(Program):
         self.wait_listening(self.port)
 
     def lines(self) -> list[bytes]:
-        """The complete lines on stdout so far."""
-        return self.stdout.read_bytes().split(b"\n")[:-1]
+        """The lines on stdout so far."""
+        return whole_lines(self.stdout)

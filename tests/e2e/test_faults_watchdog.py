@@ -7,12 +7,12 @@ import signal
 import time
 
 from faults_inside import BLOCKS, WORKS_NOTHING, made_to
-from programs import wait_until
+from programs import wait_until, whole_lines
 
 
 def logged(running):
     """The lines of its log, without the stacks that follow them."""
-    return [json.loads(line) for line in running.stderr.read_text().splitlines() if line.startswith("{")]
+    return [json.loads(line) for line in whole_lines(running.stderr) if line.startswith(b"{")]
 
 
 def test_a_part_that_cannot_be_restarted_ends_the_process(tmp_path):

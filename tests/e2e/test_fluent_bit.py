@@ -94,21 +94,17 @@ def test_what_fluent_bit_acknowledged_survives_its_crash(tmp_path, way):
     way.publish(messages)
     wait_until(way.printed, what="the first line is printed")
     way.shipper.kill()
-    before = whole_lines(way.shipper)
+    before = way.shipper.lines()
     # What comes after is in another file: the last line before the crash may be a part of one.
     way.shipper.stdout = tmp_path / "after.out"
     way.shipper.start()
 
     def came():
-        lines = before + whole_lines(way.shipper)
+        lines = before + way.shipper.lines()
         return len({json.loads(line)["id"] for line in lines}) == len(messages)
 
     wait_until(came, within=60, what="all records are printed, before or after")
     way.finish(len(messages))
-
-
-def whole_lines(fluent_bit):
-    return fluent_bit.stdout.read_bytes().split(b"\n")[:-1]
 
 
 def test_a_deep_record_costs_its_neighbours_nothing(way):

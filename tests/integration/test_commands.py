@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from programs import Program, free_port, started, wait_until
+from programs import Program, free_port, started, wait_until, whole_lines
 from taking import Certificates
 
 import nats_fluent
@@ -52,7 +52,7 @@ class Running(Program):
         )
 
     def log(self):
-        return [json.loads(line) for line in self.stderr.read_text().splitlines()]
+        return [json.loads(line) for line in whole_lines(self.stderr)]
 
     def wait_logged(self, event):
         wait_until(lambda: event in [line["event"] for line in self.log()], what=f"it logs {event!r}")

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from programs import find, wait_until
+from programs import find, wait_until, whole_lines
 
 from nats_fluent.settings import DEFAULT_TOPICS
 
@@ -47,7 +47,7 @@ class Demo:
 
     @property
     def records(self) -> list[dict]:
-        return [json.loads(line) for line in self.stdout.read_bytes().splitlines() if line.startswith(b"{")]
+        return [json.loads(line) for line in whole_lines(self.stdout) if line.startswith(b"{")]
 
     @property
     def said(self) -> str:
@@ -90,7 +90,7 @@ def test_every_publication_is_printed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("signal_number", [2, 15])
 def test_a_signal_ends_it_with_nothing_left_behind(tmp_path: Path, signal_number: int) -> None:
     demo = Demo(tmp_path, "--rate", "100", path=without_fluent_bit())
-    wait_until(lambda: len(demo.stdout.read_bytes().splitlines()) > 5, within=30, what="records")
+    wait_until(lambda: len(demo.records) > 5, within=30, what="records")
     demo.process.send_signal(signal_number)
     assert demo.wait() == 0, demo.said
     assert f"delivered {len(demo.records)}, " in demo.said
@@ -134,10 +134,17 @@ def test_a_fluent_bit_that_does_not_start_is_named_with_its_log(tmp_path: Path) 
     assert demo.left_running() == []
 
 
-def test_a_fluent_bit_that_dies_is_a_failure(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "rate",
+    [
+        pytest.param("2", id="with all that was published acknowledged"),
+        pytest.param("1000", id="with publications under way"),
+    ],
+)
+def test_a_fluent_bit_that_dies_is_a_failure(tmp_path: Path, rate: str) -> None:
     fluent_bit = Path(find("fluent-bit"))
-    demo = Demo(tmp_path, "--rate", "100", "--conf", str(CONF), path=f"{fluent_bit.parent}:/usr/bin:/bin")
-    wait_until(lambda: len(demo.records) > 5, within=30, what="records")
+    demo = Demo(tmp_path, "--rate", rate, "--conf", str(CONF), path=f"{fluent_bit.parent}:/usr/bin:/bin")
+    wait_until(lambda: len(demo.records) > 2, within=30, what="records")
     (child,) = [
         pid for pid, line in demo.processes().items() if Path(line.split("\0")[0]).name == "fluent-bit"
     ]

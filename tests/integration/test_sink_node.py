@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from forward_server import until
-from programs import Program, find, free_port, required, started
+from programs import Program, find, free_port, required, started, whole_lines
 from sending import chunk_of, numbered, sending
 
 from nats_fluent.addresses import FluentUrl
@@ -60,7 +60,7 @@ class NodeServer(Program):
         self.wait_listening(self.port)
 
     def entries(self) -> list[dict]:
-        return [json.loads(line) for line in self.stdout.read_bytes().split(b"\n")[:-1]]
+        return [json.loads(line) for line in whole_lines(self.stdout)]
 
     def settings(self, **changes: object) -> FluentSettings:
         return FluentSettings(url=(FluentUrl("forward", "127.0.0.1", self.port),), **changes)
