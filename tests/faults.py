@@ -12,9 +12,9 @@ import urllib.request
 from typing import NamedTuple
 
 from commands import MonitoredNats, Running
-from faults_load import SUBJECT, Count, Load, ask, count, lasting_port
+from faults_load import SUBJECT, Count, Load, ask, count
 from faults_receivers import Printed
-from programs import NatsServer, started, wait_until
+from programs import NatsServer, free_port, started, wait_until
 
 STREAM = "FAULTS"
 NAME = DURABLE = "nats-fluent"
@@ -40,9 +40,9 @@ class Nats(MonitoredNats):
     """A nats-server that says what it sent to whom; its configuration goes with it over a restart."""
 
     def __init__(self, directory, config=""):
-        self.monitor = lasting_port()
+        self.monitor = free_port()
         config = f'http: "127.0.0.1:{self.monitor}"\n{config}\n'
-        NatsServer.__init__(self, directory, config, port=lasting_port())
+        NatsServer.__init__(self, directory, config, port=free_port())
 
     def ask(self, path):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.monitor}/{path}", timeout=5) as answer:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import random
 import secrets
 import socket
 import threading
@@ -22,18 +21,6 @@ RATE = 2000
 BATCH = 20
 """Publications that are sent, and confirmed, as one."""
 TEXT = "x" * 300
-
-
-def lasting_port():
-    """A loopback port that stays free while the program that had it is down.
-
-    It is below the range from which systems take the ports of outgoing connections (32,768 and up on Linux).
-    """
-    while True:
-        port = random.randrange(10_000, 32_000)
-        with socket.socket() as listener, contextlib.suppress(OSError):
-            listener.bind(("127.0.0.1", port))
-            return port
 
 
 def payload(number):

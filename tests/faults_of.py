@@ -11,8 +11,8 @@ from pathlib import Path
 import forward_server
 import pytest
 from faults import DURABLE, LAME_DUCK, STREAM, Nats, consumer_info, world
-from faults_load import SUBJECT, ask, lasting_port
-from programs import started, wait_until
+from faults_load import SUBJECT, ask
+from programs import free_port, started, wait_until
 
 # --- the log shipper ---
 
@@ -117,7 +117,7 @@ def two_servers(directory, **environ):
     leaving, staying = directory / "leaving", directory / "staying"
     for each in (leaving, staying):
         each.mkdir()
-    routes = [lasting_port(), lasting_port()]
+    routes = [free_port(), free_port()]
     pair = [
         Member(
             each,

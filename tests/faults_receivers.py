@@ -8,10 +8,10 @@ import signal
 import threading
 
 import ways
-from faults_load import came, lasting_port
+from faults_load import came
 from forward_server import ForwardServer, Shipper
 from http_server import Answer, HttpServer
-from programs import FluentBit, wait_until, whole_lines
+from programs import FluentBit, free_port, wait_until, whole_lines
 
 PATIENT = "    Flush                     1\n"
 
@@ -20,7 +20,7 @@ class Printed:
     """A Fluent Bit with the configuration that users get, to its stdout."""
 
     def __init__(self, directory):
-        self.port = lasting_port()
+        self.port = free_port()
         self.program = ways.fluent_bit(directory, FORWARD_PORT=self.port)
         self.program.port = self.port
         main = directory / "conf" / "fluent-bit.conf"
@@ -71,7 +71,7 @@ class Posted:
         # First what may be missing on this machine, and then what is to be closed.
         self.program = FluentBit(
             directory,
-            port=lasting_port(),
+            port=free_port(),
             forward="    Mem_Buf_Limit 1M\n",
             service="    Scheduler.Base 1\n    Scheduler.Cap 1\n",
         )
@@ -122,7 +122,7 @@ class Taken:
     def __init__(self, _directory):
         self.shipper = Shipper()
         self.server = ForwardServer(self.shipper)
-        self.port = self.server.port = lasting_port()
+        self.port = self.server.port = free_port()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="forward-server", daemon=True)
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import containers
 import pytest
+from ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,13 +71,6 @@ def missing(name: str, why: str = "") -> NoReturn:
 def required() -> set[str]:
     """The programs whose absence is a failure."""
     return {name.strip() for name in os.environ.get("NATS_FLUENT_REQUIRE", "").split(",") if name.strip()}
-
-
-def free_port() -> int:
-    """A loopback TCP port that nothing listens on just now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def wait_until(ready: Callable[[], object], *, within: float = 15.0, what: str) -> None:
