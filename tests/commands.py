@@ -9,7 +9,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from programs import NatsServer, Program, free_port, wait_until, whole_lines
+from programs import PATIENCE, NatsServer, Program, free_port, wait_until, whole_lines
 
 import nats_fluent
 
@@ -31,7 +31,9 @@ class MonitoredNats(NatsServer):
 
     def subscriptions(self) -> int:
         """How many subscriptions all clients together have."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.monitor}/connz?subs=1", timeout=5) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self.monitor}/connz?subs=1", timeout=PATIENCE
+        ) as answer:
             connections = json.load(answer)["connections"]
         return sum(len(connection.get("subscriptions_list", ())) for connection in connections)
 
@@ -62,7 +64,7 @@ class Running(Program):
         """What it printed, where it prints."""
         return [json.loads(line) for line in whole_lines(self.stdout)]
 
-    def ended(self, *, within: float = 15.0) -> int:
+    def ended(self, *, within: float = PATIENCE) -> int:
         process: subprocess.Popen[bytes] | None = self.process
         assert process is not None
         return process.wait(within)

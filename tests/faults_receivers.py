@@ -11,7 +11,7 @@ import ways
 from faults_load import came
 from forward_server import ForwardServer, Shipper
 from http_server import Answer, HttpServer
-from programs import FluentBit, free_port, wait_until, whole_lines
+from programs import PATIENCE, FluentBit, free_port, wait_until, whole_lines
 
 PATIENT = "    Flush                     1\n"
 
@@ -122,7 +122,7 @@ class Taken:
     def __init__(self, _directory):
         self.shipper = Shipper()
         self.server = ForwardServer(self.shipper)
-        self.port = self.server.port = free_port()
+        self.port = self.server.port
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="forward-server", daemon=True)
 
@@ -139,7 +139,7 @@ class Taken:
 
     def call(self, coroutine):
         """Run it where the server runs."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(15)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE)
 
     def finish(self):
         """What it acknowledged it has."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgpack
 import pytest
-from programs import free_port
+from programs import PATIENCE, free_port
 
 if TYPE_CHECKING:
     import ssl
@@ -193,7 +193,7 @@ def _sha512(*parts: bytes) -> str:
     return hashlib.sha512(b"".join(parts)).hexdigest()
 
 
-async def until(ready: Callable[[], object], *, within: float = 15.0, what: str = "") -> None:
+async def until(ready: Callable[[], object], *, within: float = PATIENCE, what: str = "") -> None:
     """Let the loop run until `ready` is true; fail with `what` after `within` seconds."""
     deadline = asyncio.get_running_loop().time() + within
     while not ready():

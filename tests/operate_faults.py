@@ -200,6 +200,8 @@ def spool_full(world):
 
 
 def spool_gone(world):
+    # What was delivered is removed a moment later, and would be missed by what removes the directory.
+    wait_until(lambda: not list(world.running.spool.glob("*.chunk*")), what="what was delivered is removed")
     shutil.rmtree(world.running.spool)
     world.publish(1)
 

@@ -43,6 +43,10 @@ HOW_TO_GET = {
 COMMANDS = {"kafka": "tansu"}
 """Where a program's command is not its name."""
 
+PATIENCE = 60.0
+"""Seconds after which a test gives up what takes a moment. It bounds a test that fails, and decides nothing in one that
+passes, on however busy a machine."""
+
 
 def find(name: str) -> str:
     """Return the path of the program, or skip (or fail, when it is required) the calling test."""
@@ -73,7 +77,7 @@ def required() -> set[str]:
     return {name.strip() for name in os.environ.get("NATS_FLUENT_REQUIRE", "").split(",") if name.strip()}
 
 
-def wait_until(ready: Callable[[], object], *, within: float = 15.0, what: str) -> None:
+def wait_until(ready: Callable[[], object], *, within: float = PATIENCE, what: str) -> None:
     """Poll until `ready` is true; fail with `what` after `within` seconds."""
     deadline = time.monotonic() + within
     while not ready():
@@ -112,7 +116,7 @@ class Program:
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    def stop(self, *, within: float = 15.0) -> int:
+    def stop(self, *, within: float = PATIENCE) -> int:
         """SIGTERM, then SIGKILL when that was not enough; returns the exit code."""
         assert self.process is not None
         self.process.terminate()

@@ -12,6 +12,7 @@ import msgpack
 import uvloop
 from forward_server import until
 from logged import capturing_log
+from programs import PATIENCE
 
 from nats_fluent.delivery import Chunk, Outcome
 from nats_fluent.forward.codec import entry
@@ -63,7 +64,7 @@ class Sending:
     def reasons(self) -> list[str]:
         return [entry["reason"] for entry in self.logged if "reason" in entry]
 
-    async def deliver(self, *chunks: Chunk, within: float = 30.0) -> None:
+    async def deliver(self, *chunks: Chunk, within: float = PATIENCE) -> None:
         """Submit, and wait until all that was submitted is settled."""
         for chunk in chunks:
             self.sink.submit(chunk)

@@ -7,7 +7,7 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from programs import NatsServer
+from programs import PATIENCE, NatsServer
 from taking import Taking, publisher, settings_for, until
 
 from nats_fluent.delivery import Outcome
@@ -44,7 +44,7 @@ class Streams:
 
     async def ask(self, subject: str, body: object = None) -> dict[str, Any]:
         data = json.dumps(body).encode() if body is not None else b""
-        answer = json.loads((await self.client.request(f"$JS.API.{subject}", data, timeout=10)).data)
+        answer = json.loads((await self.client.request(f"$JS.API.{subject}", data, timeout=PATIENCE)).data)
         assert "error" not in answer, answer
         return answer
 
@@ -67,7 +67,7 @@ class Streams:
         return await self.ask(f"CONSUMER.INFO.{name}.{DURABLE}")
 
     async def until(
-        self, ready: Callable[[dict[str, Any]], object], *, what: str, within: float = 15.0
+        self, ready: Callable[[dict[str, Any]], object], *, what: str, within: float = PATIENCE
     ) -> dict[str, Any]:
         """Return what the API says of the consumer once that is as wished."""
         deadline = asyncio.get_running_loop().time() + within
@@ -82,10 +82,13 @@ class Streams:
         """Publish, and return when the stream has them."""
         for at in range(0, len(payloads), 500):
             await asyncio.gather(
-                *(self.client.request(subject, payload, timeout=10) for payload in payloads[at : at + 500])
+                *(
+                    self.client.request(subject, payload, timeout=PATIENCE)
+                    for payload in payloads[at : at + 500]
+                )
             )
 
-    async def settled(self, count: int, *, within: float = 15.0) -> dict[str, Any]:
+    async def settled(self, count: int, *, within: float = PATIENCE) -> dict[str, Any]:
         """Return once the consumer has nothing to deliver and is acknowledged up to `count`."""
         return await self.until(
             lambda info: (
@@ -110,7 +113,7 @@ class StreamTaking(Taking):
     def __init__(self, server: NatsServer, *topics: str | Topic, **jetstream: object) -> None:
         super().__init__(settings_for(server))
         self.room = ROOM
-        nats_settings = settings_for(server, ping_interval=1.0)
+        nats_settings = settings_for(server)
         self.source = JetStreamSource(
             nats_settings,
             [topic if isinstance(topic, Topic) else Topic(topic, topic) for topic in topics]
@@ -144,7 +147,7 @@ async def pulling(
     await taken.source.start()
     try:
         if subscribed:
-            await asyncio.wait_for(taken.source.wait_subscribed(), 15)
+            await asyncio.wait_for(taken.source.wait_subscribed(), PATIENCE)
         yield taken
     finally:
         await taken.source.close()

@@ -14,6 +14,7 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 from logged import capturing_log
+from programs import PATIENCE
 
 from nats_fluent.sections import NatsSettings
 from nats_fluent.source.core import CoreSource
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from nats_fluent.delivery import Delivery
 
 
-async def until(ready: Callable[[], object], *, what: str, within: float = 15.0) -> None:
+async def until(ready: Callable[[], object], *, what: str, within: float = PATIENCE) -> None:
     """Let the loop run until `ready` is true; fail with `what` after `within` seconds."""
     deadline = asyncio.get_running_loop().time() + within
     while not ready():
@@ -87,7 +88,7 @@ async def taking(
     await source.source.start()
     try:
         if subscribed:
-            await asyncio.wait_for(source.source.wait_subscribed(), 15)
+            await asyncio.wait_for(source.source.wait_subscribed(), PATIENCE)
         yield source
     finally:
         await source.source.close()
@@ -105,7 +106,7 @@ async def publisher(server: NatsServer, **options: object) -> AsyncIterator[nats
 
 def publish_raw(port: int, *commands: bytes) -> None:
     """Send protocol commands as they are, and return when the server has processed them."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
         stream = connection.makefile("rb")
         options = json.loads(stream.readline().removeprefix(b"INFO "))
         assert options["headers"]

@@ -14,7 +14,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from commands import COMMAND, ENVIRON
-from programs import wait_until
+from programs import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ class Terminal:
     def wait_for(self, text: str) -> None:
         wait_until(lambda: text in self.text, what=f"the terminal shows {text!r}; it has {self.text!r}")
 
-    def ended(self, within: float = 15.0) -> int:
+    def ended(self, within: float = PATIENCE) -> int:
         """The exit code, when all that was written has been read."""
         code = self.process.wait(within)
         self._reader.join(within)

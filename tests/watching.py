@@ -6,11 +6,12 @@ import http.client
 import json
 
 from commands import Running
-from programs import accepts, free_port, wait_until
+from programs import PATIENCE, accepts, free_port, wait_until
 from prometheus_client.parser import text_string_to_metric_families
 
-SOON = 10.0
-"""Seconds within which a part that is broken is to be named."""
+SOON = PATIENCE
+"""Seconds within which a part that is broken is to be named; after how many it is, the unit tests hold, in which time
+is a parameter."""
 
 HEALED = 60.0
 """Seconds within which one that is back is: up to 30 of them lie between two attempts to reach a log shipper."""
@@ -25,7 +26,7 @@ class Watched(Running):
 
     def ask(self, path, *, method="GET", **headers):
         """Return status, headers and body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=PATIENCE)
         try:
             connection.request(method, path, headers={k.replace("_", "-"): v for k, v in headers.items()})
             answer = connection.getresponse()

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from commands import COMMAND, ENVIRON, pub
 from forward_server import ForwardServer, Shipper, close, garbage, silence
-from programs import FluentBit, NatsServer, free_port, started
+from programs import PATIENCE, FluentBit, NatsServer, free_port, started
 from taking import Certificates, publish_raw, taking
 
 from nats_fluent import check
@@ -31,7 +31,7 @@ def nobody():
     return NatsSettings(servers=(f"nats://127.0.0.1:{free_port()}",))
 
 
-async def steps(*, nats=None, within=5.0, **fluent):
+async def steps(*, nats=None, within=PATIENCE, **fluent):
     settings = Settings(nats=nats or nobody(), fluent=FluentSettings(**fluent))
     return await check.try_servers(settings, timeout=within)
 
@@ -46,7 +46,7 @@ async def nats_steps(**nats):
     return {each.step: each for each in await steps(nats=NatsSettings(**nats)) if each.server == "NATS"}
 
 
-async def try_shipper(shipper, within=5.0, **fluent):
+async def try_shipper(shipper, within=PATIENCE, **fluent):
     async with ForwardServer(shipper) as server:
         url = FluentUrl("forward", "127.0.0.1", server.port)
         _, attempt = await attempts(url=(url,), within=within, **fluent)
@@ -214,7 +214,7 @@ async def test_the_probe_is_an_empty_chunk_and_nothing_else():
 @pytest.mark.parametrize(
     ("shipper", "detail"),
     [
-        (Shipper(answer=silence), "connected, but no answer within 0.3 s"),
+        (Shipper(answer=silence), "connected, but no answer within 1 s"),
         (Shipper(answer=close), "the server closed the connection"),
         (Shipper(answer=garbage), "is this a Forward server?"),
         (Shipper(shared_key="other"), "the server refused the handshake: shared_key mismatch"),
@@ -224,7 +224,8 @@ async def test_the_probe_is_an_empty_chunk_and_nothing_else():
 )
 async def test_a_log_shipper_that_cannot_be_used(shipper, detail):
     key = {"shared_key": Secret("key"), "hostname": "me"} if shipper.shared_key else {}
-    attempt = await try_shipper(shipper, within=0.3, **key)
+    within = 1.0 if shipper.answer is silence else PATIENCE
+    attempt = await try_shipper(shipper, within=within, **key)
     assert not attempt.ok
     assert detail in attempt.detail
 
@@ -300,7 +301,7 @@ def test_all_files_are_checked_at_once(certificates):
 def test_run_prints_a_line_for_each_server(nats_server, capsys):
     gone = f"forward://127.0.0.1:{free_port()}"
     loaded = load(flags={"nats_servers": nats_server.url, "fluent_url": gone}, environ={}, file=None)
-    assert check.run(loaded, timeout=5.0) == 1
+    assert check.run(loaded, timeout=PATIENCE) == 1
     *_, subscribed, _, _, _, login, failed, resolved, advice = capsys.readouterr().out.splitlines()
     assert subscribed.startswith("ok      NATS  subscribe: squall-events, activities, ")
     assert login == "        login: without a user"
@@ -308,7 +309,7 @@ def test_run_prints_a_line_for_each_server(nats_server, capsys):
     assert resolved == "        resolve: 127.0.0.1 is 127.0.0.1"
     assert advice.startswith("        Is a Forward input listening there")
     loaded = load(flags={"nats_servers": nats_server.url}, environ={}, file=None)
-    assert check.run(loaded, timeout=5.0) == 0
+    assert check.run(loaded, timeout=PATIENCE) == 0
     assert check.run(loaded, timeout=None) == 0
 
 
@@ -355,7 +356,7 @@ def test_the_command_says_nothing_beside_the_steps(tmp_path, certificates):
                 "NATS_FLUENT_NATS_SERVERS": server.url,
                 "NATS_FLUENT_NATS_CA_FILE": str(certificates.ca_file),
             },
-            timeout=30,
+            timeout=PATIENCE,
         )
     assert (done.returncode, done.stderr) == (0, b"")
     said = [line.split()[0] for line in done.stdout.decode().splitlines()[-6:]]

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from programs import Program, free_port, started, wait_until, whole_lines
+from programs import PATIENCE, Program, free_port, started, wait_until, whole_lines
 from taking import Certificates
 
 import nats_fluent
@@ -29,7 +29,7 @@ def command(*args, stdin=b"", **environ):
         input=stdin,
         capture_output=True,
         env=ENVIRON | environ,
-        timeout=60,
+        timeout=PATIENCE,
     )
     done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
     assert "Traceback" not in done.stderr
@@ -156,7 +156,7 @@ def test_decode_into_a_pipe_that_nobody_reads():
         stdout=writer,
         stderr=subprocess.PIPE,
         env=ENVIRON,
-        timeout=60,
+        timeout=PATIENCE,
     )
     os.close(writer)
     assert done.returncode == 1
@@ -168,7 +168,7 @@ def test_run_until_a_signal(tmp_path, nats_server, number):
     with started(Running(tmp_path, NATS_FLUENT_NATS_SERVERS=nats_server.url)) as running:
         running.wait_logged("connected to NATS")
         running.process.send_signal(number)
-        assert running.process.wait(15) == 0
+        assert running.process.wait(PATIENCE) == 0
     assert running.stdout.read_bytes() == b""
     assert running.log()[-1]["event"] == "stopped"
 

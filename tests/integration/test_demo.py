@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from programs import find, wait_until, whole_lines
+from programs import PATIENCE, find, wait_until, whole_lines
 
 from nats_fluent.settings import DEFAULT_TOPICS
 
@@ -40,7 +40,7 @@ class Demo:
 
     def wait(self) -> int:
         try:
-            return self.process.wait(60)
+            return self.process.wait(PATIENCE)
         finally:
             self.process.kill()
             self.process.wait()
@@ -90,7 +90,7 @@ def test_every_publication_is_printed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("signal_number", [2, 15])
 def test_a_signal_ends_it_with_nothing_left_behind(tmp_path: Path, signal_number: int) -> None:
     demo = Demo(tmp_path, "--rate", "100", path=without_fluent_bit())
-    wait_until(lambda: len(demo.records) > 5, within=30, what="records")
+    wait_until(lambda: len(demo.records) > 5, what="records")
     demo.process.send_signal(signal_number)
     assert demo.wait() == 0, demo.said
     assert f"delivered {len(demo.records)}, " in demo.said
@@ -144,7 +144,7 @@ def test_a_fluent_bit_that_does_not_start_is_named_with_its_log(tmp_path: Path) 
 def test_a_fluent_bit_that_dies_is_a_failure(tmp_path: Path, rate: str) -> None:
     fluent_bit = Path(find("fluent-bit"))
     demo = Demo(tmp_path, "--rate", rate, "--conf", str(CONF), path=f"{fluent_bit.parent}:/usr/bin:/bin")
-    wait_until(lambda: len(demo.records) > 2, within=30, what="records")
+    wait_until(lambda: len(demo.records) > 2, what="records")
     (child,) = [
         pid for pid, line in demo.processes().items() if Path(line.split("\0")[0]).name == "fluent-bit"
     ]

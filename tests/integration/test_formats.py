@@ -6,7 +6,7 @@ import asyncio
 import json
 
 from forward_server import ForwardServer, Shipper, until
-from programs import NatsServer, started
+from programs import PATIENCE, NatsServer, started
 from taking import hpub, publish_raw
 
 from nats_fluent.addresses import FluentUrl
@@ -65,7 +65,7 @@ async def test_json_text_and_cloudevents_arrive(tmp_path):
             service, stop = Service(settings), asyncio.Event()
             task = asyncio.create_task(service.serve(stop))
             try:
-                await asyncio.wait_for(service.ready(), 15)
+                await asyncio.wait_for(service.ready(), PATIENCE)
                 await asyncio.to_thread(publish_raw, nats.port, *messages)
                 await until(lambda: service.account.delivered == 5, what="all are delivered")
             finally:

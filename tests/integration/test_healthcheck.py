@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from commands import ENVIRON, MonitoredNats
-from programs import accepts, free_port, started, wait_until
+from programs import PATIENCE, accepts, free_port, started, wait_until
 from watching import Watched
 
 from nats_fluent import healthcheck
@@ -23,7 +23,7 @@ def asked(listen, *args):
         check=False,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         env=ENVIRON | {LISTEN: listen},
     )
     assert done.stderr == ""

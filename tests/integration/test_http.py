@@ -12,7 +12,7 @@ import time
 import pytest
 from building import publication
 from commands import COMMAND, ENVIRON, MonitoredNats, pub
-from programs import free_port, started, wait_until
+from programs import PATIENCE, free_port, started, wait_until
 from streams import STREAM, Streams, StreamServer
 from taking import publish_raw, publisher
 from watching import Watched
@@ -194,7 +194,7 @@ def test_no_other_path_is_there(watched, path):
 def test_a_request_has_its_bounds(watched):
     assert watched.ask("/readyz", X="y" * 20_000)[0] == 400
     assert watched.ask("/" + "a" * 20_000)[0] == 400
-    with socket.create_connection(("127.0.0.1", watched.http), timeout=5) as garbage:
+    with socket.create_connection(("127.0.0.1", watched.http), timeout=PATIENCE) as garbage:
         garbage.sendall(b"\x16\x03\x01\x02\x00no HTTP\r\n\r\n")
         assert b" 400 " in garbage.makefile("rb").readline()
     assert watched.why() == {}
@@ -204,7 +204,7 @@ def test_a_request_has_its_bounds(watched):
 
 def test_a_client_may_ask_for_much_at_once_and_say_that_it_is_all(watched):
     request = b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", watched.http), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", watched.http), timeout=PATIENCE) as client:
         client.sendall(b"".join(request % path for path in (b"metrics", b"livez", b"x") * 200))
         client.shutdown(socket.SHUT_WR)
         with client.makefile("rb") as answers:
@@ -243,7 +243,7 @@ def refused(nats, listen):
         env=ENVIRON,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 2

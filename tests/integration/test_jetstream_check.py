@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from programs import NatsServer, started
+from programs import PATIENCE, NatsServer, started
 from streams import STREAM, StreamServer, operating
 
 from nats_fluent import check
@@ -30,7 +30,7 @@ async def seen(server: NatsServer, **jetstream: object) -> tuple[bool, str]:
         topics=(Topic("events.>", "events"),),
         jetstream=JetStreamSettings(**({"stream": STREAM} | jetstream)),
     )
-    *nats, attempt, _ = await check.try_servers(settings, timeout=10)
+    *nats, attempt, _ = await check.try_servers(settings, timeout=PATIENCE)
     assert [each.step for each in nats] == ["resolve", "connect", "TLS", "login"]
     assert all(each.ok for each in nats)
     assert attempt.server == "JetStream EVENTS.nats-fluent"

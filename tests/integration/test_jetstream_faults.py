@@ -7,7 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from programs import started
+from programs import PATIENCE, started
 from streams import DURABLE, STREAM, StreamServer, deliver, operating, payloads, pulling
 from taking import until
 
@@ -92,7 +92,7 @@ async def test_a_server_in_lame_duck_mode_is_left_and_found_again(tmp_path: Path
             await taken.wait_for(100)
             server.process.send_signal(signal.SIGUSR2)
             await taken.wait_log(LOST)
-            server.process.wait(15)
+            server.process.wait(PATIENCE)
             for delivery in taken.deliveries:
                 deliver(delivery)
             server.start()
@@ -114,8 +114,10 @@ async def test_a_connection_that_is_cut_is_pulled_on_again(server: StreamServer)
                 await taken.wait_log("connected to NATS", number + 1)
             await ops.publish("events.a", b"x")
             await taken.wait_for(4)
-            info = await ops.settled(4)
-            assert info["num_waiting"] == 1, "the pulls of lost connections are gone"
+            await ops.settled(4)
+            await ops.until(
+                lambda info: info["num_waiting"] == 1, what="the pulls of lost connections are gone"
+            )
         assert taken.numbers == [1, 2, 3, 4]
 
 
@@ -134,7 +136,9 @@ async def test_pulls_that_fall_silent_are_given_up(
             await ops.publish("events.a", b"x")
             await taken.wait_for(1)
             await ops.settled(1)
-        assert taken.lines("JetStream ended a pull; looking at the consumer") == [{"reason": "no heartbeat"}]
+        # More than one where the machine was so busy that a heartbeat of this pace was late as well.
+        reasons = [line["reason"] for line in taken.lines("JetStream ended a pull; looking at the consumer")]
+        assert set(reasons) == {"no heartbeat"}
 
 
 async def test_acknowledgements_that_wait_too_long_are_counted(server: StreamServer) -> None:
@@ -176,4 +180,4 @@ async def test_a_receiver_that_raises_ends_the_source(server: StreamServer) -> N
         async with pulling(server, before=broken) as taken:
             await ops.publish("events.a", b"x")
             with pytest.raises(SourceError, match="a bug"):
-                await asyncio.wait_for(taken.source.wait_closed(), 15)
+                await asyncio.wait_for(taken.source.wait_closed(), PATIENCE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -186,9 +187,16 @@ async def test_a_message_that_takes_longer_than_ack_wait_is_not_delivered_twice(
     async with operating(server) as ops:
         await ops.make()
         await ops.publish("events.a", *payloads(500))
-        async with pulling(server, ack_wait=2.0) as taken:
+        told: Counter[str] = Counter()
+
+        async def told_of(message) -> None:
+            told[message.subject] += message.data == acks.AT_WORK
+
+        await ops.client.subscribe("$JS.ACK.>", cb=told_of)
+        async with pulling(server, ack_wait=4.0) as taken:
             await taken.wait_for(500)
-            await asyncio.sleep(5.0)  # what is shown is that nothing happens
+            # Each after 2 s, half of the time that the server waits, and once more after that time.
+            await until(lambda: len(told) == 500 and min(told.values()) >= 2, what="the server is told twice")
             info = await ops.consumer()
             assert (info["num_redelivered"], info["num_ack_pending"]) == (0, 500)
             for delivery in taken.deliveries:

@@ -11,7 +11,7 @@ import pytest
 from building import publication
 from commands import Running
 from forward_server import ForwardServer, Shipper, ack, silence, until
-from programs import free_port, started, wait_until
+from programs import PATIENCE, free_port, started, wait_until
 from sending import LOOPS, run_on
 from streams import STREAM, StreamServer, operating
 
@@ -46,7 +46,9 @@ TOPIC = Topic("events.>", "events")
 
 
 @contextlib.asynccontextmanager
-async def serving(server, shipper, *, patience=15.0, batch=None, ack_timeout=30.0, topic=TOPIC, **jetstream):
+async def serving(
+    server, shipper, *, patience=PATIENCE, batch=None, ack_timeout=30.0, topic=TOPIC, **jetstream
+):
     settings = Settings(
         nats=NatsSettings(servers=(server.url,)),
         topics=(topic,),
@@ -62,10 +64,10 @@ async def serving(server, shipper, *, patience=15.0, batch=None, ack_timeout=30.
 
     async def stopped():
         stop.set()
-        return await asyncio.wait_for(asyncio.shield(task), patience + 10)
+        return await asyncio.wait_for(asyncio.shield(task), patience + PATIENCE)
 
     try:
-        await asyncio.wait_for(service.ready(), 15)
+        await asyncio.wait_for(service.ready(), PATIENCE)
         yield service, stopped
     finally:
         task.cancel()
@@ -116,7 +118,10 @@ async def test_a_message_is_acknowledged_after_its_chunk_was(server):
             ForwardServer(Shipper(answer=answer)) as shipper,
             serving(server, shipper, ack_timeout=1.0) as (service, stopped),
         ):
-            await until(lambda: sum(len(frame.entries) for frame in held) >= 100, what="all is sent")
+            await until(
+                lambda: len({record["id"] for frame in held for record in frame.records}) == 100,
+                what="all is sent",
+            )
             info = await ops.consumer()
             assert (info["num_ack_pending"], info["ack_floor"]["stream_seq"]) == (100, 0)
             assert service.account.held == 100

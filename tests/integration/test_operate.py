@@ -55,8 +55,16 @@ def break_and_heal(world, fault):
     parts = {fault.part, *fault.also} if fault.part else set()
     found = {}
 
+    def said(event):
+        return [line for line in running.log()[before:] if line["event"] == event]
+
+    # First, as until it knows of it a process looks as if nothing were broken.
+    wait_until(lambda: said(fault.line), within=SOON, what=f"{fault.broken}: the log says {fault.line!r}")
+
     def named():
         assert running.ask("/livez")[0] == 200
+        if set(running.why()) != parts:
+            return False
         status = json.loads(running.ask("/status")[2])["ready"]["parts"]
         found.update({name: part.get("why", "") for name, part in status.items()})
         return {name for name, why in found.items() if why} == parts and re.search(
@@ -64,7 +72,6 @@ def break_and_heal(world, fault):
         )
 
     wait_until(named, within=SOON, what=f"{fault.broken}: {parts} are named, not {found}")
-    assert set(running.why()) == parts
     for condition in conditions(fault):
         wait_until(
             lambda condition=condition: holds(condition, running.samples()),
@@ -72,10 +79,6 @@ def break_and_heal(world, fault):
             what=f"{fault.broken}: {condition}",
         )
 
-    def said(event):
-        return [line for line in running.log()[before:] if line["event"] == event]
-
-    wait_until(lambda: said(fault.line), within=SOON, what=f"{fault.broken}: the log says {fault.line!r}")
     hold(row(fault, found.get(fault.part, ""), said(fault.line)[0]["level"]), ORDER)
     if fault.heals is not None:
         fault.heals(world)

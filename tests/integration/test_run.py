@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from building import publication
 from commands import ENVIRON, MonitoredNats, Running, pub
-from programs import free_port, started, wait_until
+from programs import PATIENCE, free_port, started, wait_until
 from taking import publish_raw
 
 TOPIC = "squall-events"
@@ -56,13 +56,13 @@ def test_two_runs_have_ids_of_their_own(tmp_path, nats):
 def nowhere():
     return {
         "NATS_FLUENT_FLUENT_URL": f"forward://127.0.0.1:{free_port()}",
-        "NATS_FLUENT_SHUTDOWN_TIMEOUT": "60s",
+        "NATS_FLUENT_SHUTDOWN_TIMEOUT": "10m",
     }
 
 
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_does_not_wait(tmp_path, nats, second):
-    """The first waits for the log shipper, for up to a minute here."""
+    """The first waits for the log shipper, for up to ten minutes here."""
     with started(Running(tmp_path, nats, **nowhere())) as running:
         running.wait_subscribed()
         publish(nats, 3)
@@ -70,7 +70,7 @@ def test_a_second_signal_does_not_wait(tmp_path, nats, second):
         wait_until(lambda: "stopping" in running.events(), what="it is stopping")
         assert running.running()
         running.process.send_signal(second)
-        assert running.ended(within=5) != 0
+        assert running.ended() != 0
 
 
 def test_what_is_left_is_counted_and_the_exit_code_says_so(tmp_path, nats):
@@ -98,7 +98,7 @@ def test_a_reader_of_stdout_that_goes_away_ends_it_with_a_sentence(tmp_path, nat
             assert process.stdout.readline().startswith(b'{"topic":"squall-events"')
             process.stdout.close()  # as `| head -1` does
             publish(nats, 1, first=1)
-            assert process.wait(15) == 1
+            assert process.wait(PATIENCE) == 1
         finally:
             process.kill()
     failed = [line for line in running.log() if line["event"] == "failed"]

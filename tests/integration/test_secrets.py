@@ -17,7 +17,7 @@ import pytest
 from building import publication
 from commands import COMMAND, ENVIRON
 from hiding import MARKERS, SIGN_IN, environ, found_in
-from programs import NatsServer, accepts, free_port, started, wait_until
+from programs import PATIENCE, NatsServer, accepts, free_port, started, wait_until
 
 DEBUG = {"NATS_FLUENT_LOG_LEVEL": "debug", "NATS_FLUENT_NATS_CONNECT_TIMEOUT": "1s"}
 PATHS = ("/", "/livez", "/readyz", "/metrics", "/status")
@@ -93,7 +93,7 @@ def served(port):
     said = ""
     for path in PATHS:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE) as answer:
                 said += answer.read().decode()
         except urllib.error.HTTPError as error:
             said += error.read().decode()

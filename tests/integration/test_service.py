@@ -12,7 +12,7 @@ from building import publication
 from decoding import with_fields
 from forward_server import CLOSE, ForwardServer, Shipper, ack, close, nack, silence, until
 from logged import captured
-from programs import NatsServer, free_port, started
+from programs import PATIENCE, NatsServer, free_port, started
 from sending import LOOPS, run_on
 from taking import publish_raw, publisher
 
@@ -44,14 +44,14 @@ class Serving:
         return sum(self.service.account.received.values())
 
     async def ready(self):
-        await asyncio.wait_for(self.service.ready(), 15)
+        await asyncio.wait_for(self.service.ready(), PATIENCE)
 
     async def stopped(self):
         """Stop it, and hold what it says about the time that takes and about what became of everything."""
         self.stop.set()
-        return await self.ended(within=self.settings.shutdown.timeout + 5)
+        return await self.ended(within=self.settings.shutdown.timeout + PATIENCE)
 
-    async def ended(self, *, within=15):
+    async def ended(self, *, within=PATIENCE):
         summary = await asyncio.wait_for(asyncio.shield(self.task), within)
         assert (
             sum(summary.received.values()) == summary.delivered + sum(summary.dropped.values()) + summary.left
@@ -60,13 +60,11 @@ class Serving:
 
 
 @contextlib.asynccontextmanager
-async def serving(nats_url, shipper, *, patience=15.0, batch=None, fluent=None, **nats_settings):
+async def serving(nats_url, shipper, *, patience=PATIENCE, batch=None, fluent=None, **nats_settings):
     settings = Settings(
         nats=NatsSettings(servers=(nats_url,), **nats_settings),
         topics=TOPICS,
-        fluent=FluentSettings(
-            url=(FluentUrl("forward", "127.0.0.1", shipper.port),), **({"ack_timeout": 1.0} | (fluent or {}))
-        ),
+        fluent=FluentSettings(url=(FluentUrl("forward", "127.0.0.1", shipper.port),), **(fluent or {})),
         batch=BatchSettings(**({"max_records": 50, "linger": 0.01} | (batch or {}))),
         shutdown=ShutdownSettings(timeout=patience),
     )
@@ -167,7 +165,7 @@ async def test_a_log_shipper_that_is_down_at_the_stop(nats_server):
 
 
 async def test_a_log_shipper_that_comes_back_in_time(nats_server):
-    async with ForwardServer() as shipper, serving(nats_server.url, shipper, patience=15) as serve:
+    async with ForwardServer() as shipper, serving(nats_server.url, shipper) as serve:
         await serve.ready()
         await shipper.stop()
         await publish(nats_server, "a", 200)
@@ -205,7 +203,8 @@ def test_a_log_shipper_that_refuses_now_and_then_gets_all(nats_server, loop):
     shipper = Shipper(first=[ack, close, silence, ack, nack, close, ack])
 
     async def main():
-        async with ForwardServer(shipper) as server, serving(nats_server.url, server) as serve:
+        quick = {"ack_timeout": 1.0}  # for the chunk of which nothing is said
+        async with ForwardServer(shipper) as server, serving(nats_server.url, server, fluent=quick) as serve:
             await serve.ready()
             await publish(nats_server, "a", 1000)
             summary = await serve.stopped()
@@ -258,7 +257,7 @@ async def test_a_part_that_dies_takes_all_down_and_says_so(nats_server):
         serve.service._pipeline._recorder.record = broken
         with captured() as logged:
             await publish(nats_server, "a", 10)
-            summary = await serve.ended(within=5)
+            summary = await serve.ended()
         assert summary.exit_code == 1
         assert summary.failure == "pipeline: ZeroDivisionError: a bug"
         assert (summary.delivered, summary.left) == (10, 10)
@@ -304,10 +303,12 @@ def test_a_publisher_that_asks_for_it_is_answered(nats_server, loop):
             publisher(nats_server) as client,
         ):
             await serve.ready()
-            answers = await asyncio.gather(*(client.request("a", ASKING, timeout=10) for _ in range(50)))
+            answers = await asyncio.gather(
+                *(client.request("a", ASKING, timeout=PATIENCE) for _ in range(50))
+            )
             assert {answer.data for answer in answers} == {b"ack"}
             broken = with_fields(responseMode=1, data=b"\xc1")
-            assert (await client.request("a", broken, timeout=10)).data == b"ack"
+            assert (await client.request("a", broken, timeout=PATIENCE)).data == b"ack"
             for payload in (numbered(1), b"junk", with_fields(responseMode=2)):
                 with pytest.raises(nats.errors.TimeoutError):
                     await client.request("a", payload, timeout=0.2)
@@ -325,5 +326,5 @@ async def test_an_answer_does_not_wait_for_the_log_shipper(nats_server):
         publisher(nats_server) as client,
     ):
         await serve.ready()
-        assert (await client.request("a", ASKING, timeout=10)).data == b"ack"
+        assert (await client.request("a", ASKING, timeout=PATIENCE)).data == b"ack"
         assert (await serve.stopped()).left == 1

@@ -74,12 +74,14 @@ async def test_a_server_without_tls_hears_nothing(
             )
             async with taking(settings, "activities", subscribed=False) as taken:
                 await refused(taken, 2, NOT_TLS)
+                await until(lambda: tap.heard, what="the client's first words")
             assert tap.heard.startswith(CLIENT_HELLO)
             assert b"CONNECT" not in tap.heard
         async with Tap(websocket) as tap:
             settings = settings_for(server, servers=(f"wss://127.0.0.1:{tap.port}",), **login)
             async with taking(settings, "activities", subscribed=False) as taken:
                 await refused(taken, 2, NOT_TLS)
+                await until(lambda: tap.heard, what="the client's first words")
             assert tap.heard.startswith(CLIENT_HELLO)
             assert b"GET" not in tap.heard
 

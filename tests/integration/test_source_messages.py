@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from programs import PATIENCE
 from taking import Taking, hpub, publish_raw, publisher, settings_for, taking, until
 
 from nats_fluent.delivery import Delivery
@@ -98,7 +99,9 @@ async def test_a_publisher_that_asks_for_an_acknowledgement_gets_those_three_byt
     nats_server: NatsServer,
 ) -> None:
     async with taking(settings_for(nats_server), "activities") as taken, publisher(nats_server) as client:
-        answer = asyncio.create_task(client.request("activities", b"please", timeout=10), name="request")
+        answer = asyncio.create_task(
+            client.request("activities", b"please", timeout=PATIENCE), name="request"
+        )
         await taken.wait_for(1)
         assert not answer.done()
         await taken.source.acknowledge(taken.deliveries[0].reply)
@@ -138,7 +141,7 @@ async def test_a_taker_that_raises_ends_the_source(nats_server: NatsServer) -> N
         taken.before_receiving = fail
         await asyncio.to_thread(publish_raw, nats_server.port, b"PUB activities 1\r\nx\r\n")
         with pytest.raises(SourceError, match="ZeroDivisionError: a bug"):
-            await asyncio.wait_for(taken.source.wait_closed(), 10)
+            await asyncio.wait_for(taken.source.wait_closed(), PATIENCE)
 
 
 async def test_a_subject_that_is_not_utf_8_is_taken_all_the_same(nats_server: NatsServer) -> None:
@@ -201,7 +204,7 @@ async def test_a_receiver_that_raises_ends_the_source(nats_server: NatsServer) -
             await client.publish("activities", b"x")
             await client.flush()
         with pytest.raises(SourceError, match="ValueError: a bug"):
-            await asyncio.wait_for(taken.source.wait_closed(), 15)
+            await asyncio.wait_for(taken.source.wait_closed(), PATIENCE)
 
 
 async def test_a_source_that_is_closed_says_so_without_an_error(nats_server: NatsServer) -> None:
@@ -209,5 +212,5 @@ async def test_a_source_that_is_closed_says_so_without_an_error(nats_server: Nat
         ended = asyncio.create_task(taken.source.wait_closed(), name="wait_closed")
         await taken.source.close()
         await taken.source.close()
-        await asyncio.wait_for(ended, 15)
+        await asyncio.wait_for(ended, PATIENCE)
     assert taken.events() == ["connected to NATS", "closed the connection to NATS"]

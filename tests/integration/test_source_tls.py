@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
-from programs import NatsServer, started
+from programs import PATIENCE, NatsServer, started
 from taking import Certificates, settings_for, taking
 
 from nats_fluent.errors import SettingsError, SourceError
@@ -63,7 +63,7 @@ async def test_a_server_whose_ca_is_not_known_is_refused(tmp_path: Path, certifi
     with started(NatsServer(tmp_path, certificates.server_config())) as server:
         settings = settings_for(server, ca_file=stranger)
         with pytest.raises(SourceError, match=reason):
-            await connect_once(settings, 5)
+            await connect_once(settings, PATIENCE)
         async with taking(settings, "activities", subscribed=False) as taken:
             await taken.wait_log(REFUSED)
             assert taken.lines(REFUSED)[0]["reason"] == reason
@@ -77,7 +77,7 @@ async def test_a_certificate_for_another_name_is_refused(tmp_path: Path, certifi
         started(NatsServer(tmp_path, certificates.server_config())) as server,
         pytest.raises(SourceError, match=r"IP address mismatch, certificate is not valid for '127\.0\.0\.1'"),
     ):
-        await connect_once(settings_for(server, ca_file=certificates.ca_file), 5)
+        await connect_once(settings_for(server, ca_file=certificates.ca_file), PATIENCE)
 
 
 @pytest.mark.parametrize("passphrase", [None, "open sesame"])
@@ -93,7 +93,7 @@ async def test_a_client_certificate(
             "key_password": Secret(passphrase) if passphrase else None,
         }
         await publish_and_take(server, changes)
-        assert (await connect_once(settings_for(server, **changes), 5)).tls
+        assert (await connect_once(settings_for(server, **changes), PATIENCE)).tls
 
 
 async def test_a_server_that_asks_for_a_certificate_and_gets_none(
@@ -102,7 +102,7 @@ async def test_a_server_that_asks_for_a_certificate_and_gets_none(
     with started(NatsServer(tmp_path, certificates.server_config(verify=True))) as server:
         settings = settings_for(server, ca_file=certificates.ca_file)
         with pytest.raises(SourceError, match=r"tlsv13 alert certificate required|did not say why"):
-            await connect_once(settings, 5)
+            await connect_once(settings, PATIENCE)
         async with taking(settings, "activities", subscribed=False) as taken:
             await taken.wait_log(REFUSED)
             await asyncio.sleep(0.1)
@@ -117,7 +117,7 @@ async def test_a_server_that_speaks_tls_is_never_spoken_to_without(
         started(NatsServer(tmp_path, certificates.server_config())) as server,
         pytest.raises(SourceError, match="certificate is refused"),
     ):
-        await connect_once(settings_for(server), 5)
+        await connect_once(settings_for(server), PATIENCE)
 
 
 async def test_a_server_without_tls_is_told_nothing(
@@ -125,7 +125,7 @@ async def test_a_server_without_tls_is_told_nothing(
 ) -> None:
     settings = settings_for(nats_server, ca_file=certificates.ca_file, user="me", password=Secret("s3cret"))
     with pytest.raises(SourceError, match="does not offer it: nothing was sent to it"):
-        await connect_once(settings, 5)
+        await connect_once(settings, PATIENCE)
 
 
 async def test_a_file_that_cannot_be_used_is_found_before_any_connection(
@@ -138,7 +138,7 @@ async def test_a_file_that_cannot_be_used_is_found_before_any_connection(
         key_password=Secret("wrong"),
     )
     with pytest.raises(SettingsError, match=r"nats\.key_password: it does not open"):
-        await connect_once(settings, 5)
+        await connect_once(settings, PATIENCE)
     with pytest.raises(SettingsError, match=r"nats\.key_password: it does not open"):
         async with taking(settings, "activities"):
             pass

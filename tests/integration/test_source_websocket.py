@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from listening import listening
-from programs import NatsServer, free_port, started
+from programs import PATIENCE, NatsServer, free_port, started
 from taking import Certificates, publish_raw, publisher, settings_for, taking, until
 
 from nats_fluent.sections import NatsSettings
@@ -72,7 +72,9 @@ async def test_a_message_as_large_as_the_server_takes(tmp_path: Path) -> None:
 async def test_acknowledgements_leave_by_it(tmp_path: Path) -> None:
     with started(WebsocketServer(tmp_path)) as server:
         async with taking(server.settings(), "activities") as taken, publisher(server) as client:
-            answers = [asyncio.create_task(client.request("activities", b"x", timeout=10)) for _ in range(50)]
+            answers = [
+                asyncio.create_task(client.request("activities", b"x", timeout=PATIENCE)) for _ in range(50)
+            ]
             await taken.wait_for(50)
             for delivery in list(taken.deliveries):
                 await taken.source.acknowledge(delivery.reply)
@@ -121,7 +123,7 @@ async def test_what_comes_until_it_stops_is_taken(tmp_path: Path) -> None:
     with started(WebsocketServer(tmp_path)) as server:
         async with taking(server.settings(), "activities") as taken:
             await asyncio.to_thread(publish_raw, server.port, b"PUB activities 1\r\nx\r\n" * 5000)
-            await asyncio.wait_for(taken.source.stop_taking(), 10)
+            await asyncio.wait_for(taken.source.stop_taking(), PATIENCE)
             assert len(taken.deliveries) == 5000
 
 

@@ -13,7 +13,7 @@ from commands import MonitoredNats, Running, pub
 from decoding import with_fields
 from forward_server import ForwardServer, Shipper, silence, until
 from nats.errors import NoRespondersError
-from programs import started
+from programs import PATIENCE, started
 from taking import publish_raw, publisher
 
 from nats_fluent.spool import inspect
@@ -160,7 +160,7 @@ async def test_a_kill_loses_nothing_that_a_publisher_was_told_of(tmp_path, nats)
     async def ask(client, numbers):
         for number in numbers:
             payload = with_fields(responseMode=1, data=event({"ID": str(number)}))
-            assert (await client.request(TOPIC, payload, timeout=30)).data == b"ack"
+            assert (await client.request(TOPIC, payload, timeout=PATIENCE)).data == b"ack"
             answered.add(number)
 
     async with setting.running() as run, publisher(nats) as client:
@@ -220,8 +220,8 @@ async def test_an_answer_waits_for_the_disk_and_not_for_the_log_shipper(tmp_path
 async def test_an_answer_on_delivery_comes_when_the_stop_has_spooled_the_record(tmp_path, nats):
     setting = Setting(tmp_path, nats, NATS_FLUENT_NATS_ACK="delivered")
     async with setting.running() as run, publisher(nats) as client:
-        asking = asyncio.create_task(client.request(TOPIC, ASKING, timeout=30))
-        other = asyncio.create_task(client.request(TOPIC, ASKING, timeout=30))
+        asking = asyncio.create_task(client.request(TOPIC, ASKING, timeout=PATIENCE))
+        other = asyncio.create_task(client.request(TOPIC, ASKING, timeout=PATIENCE))
         await client.flush()
         await setting.publish(1)
         await until(lambda: len(run.log()) > 1, what="it runs")
@@ -237,6 +237,10 @@ async def test_a_full_spool_leaves_it_to_memory_and_then_what_comes_is_counted(t
         assert sum(file.stat().st_size for file in setting.files()) <= 200_000
         async with setting.server:
             await until(lambda: not setting.files(), what="the spool is empty")
+            # Only then has memory room for what comes.
+            await until(
+                lambda: "the spool takes chunks again" in run.events(), what="nothing waits in memory"
+            )
             await setting.publish(100, first=MORE_THAN_THE_BUDGET)
             code, line = await stopped(run)
     assert code == 0

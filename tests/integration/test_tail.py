@@ -11,7 +11,7 @@ import time
 import msgpack
 import pytest
 from commands import COMMAND, ENVIRON, MonitoredNats, Running, pub
-from programs import NatsServer, free_port, started, wait_until
+from programs import PATIENCE, NatsServer, free_port, started, wait_until
 from rich.cells import cell_len
 from taking import publish_raw
 from terminal import in_terminal
@@ -106,7 +106,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(nats):
         process.stdout.close()
         publish(nats, samples(3))
         said = process.stderr.read()
-        assert process.wait(15) == 0
+        assert process.wait(PATIENCE) == 0
     assert said == b""
 
 
@@ -116,7 +116,7 @@ def test_it_says_what_it_could_not_show_and_ends_though_nobody_reads(nats):
             publish_raw(nats.port, pub("a", bytes(900_000)))
         line = process.stderr.readline().decode()
         process.terminate()
-        assert process.wait(15) == 0
+        assert process.wait(PATIENCE) == 0
     assert line.startswith("Cannot keep up: ")
     assert line.endswith(" publications are not shown, wanted or not.\n")
 
@@ -149,7 +149,7 @@ def test_bad_input_is_a_sentence():
         capture_output=True,
         check=False,
         env=ENVIRON,
-        timeout=30,
+        timeout=PATIENCE,
     )
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.decode() == (
