@@ -14,7 +14,7 @@ from typing import NamedTuple
 from commands import MonitoredNats, Running
 from faults_load import SUBJECT, Count, Load, ask, count
 from faults_receivers import Printed
-from programs import NatsServer, free_port, started, wait_until
+from programs import PATIENCE, NatsServer, free_port, started, wait_until
 
 STREAM = "FAULTS"
 NAME = DURABLE = "nats-fluent"
@@ -23,12 +23,11 @@ SETTINGS = {
     "NATS_FLUENT_TOPICS": "faults",
     "NATS_FLUENT_BATCH_MAX_RECORDS": "100",
     "NATS_FLUENT_BATCH_LINGER": "20ms",
-    "NATS_FLUENT_FLUENT_ACK_TIMEOUT": "5s",
-    "NATS_FLUENT_FLUENT_CONNECT_TIMEOUT": "1s",
-    "NATS_FLUENT_NATS_PING_INTERVAL": "1s",
-    "NATS_FLUENT_SHUTDOWN_TIMEOUT": "30s",
+    "NATS_FLUENT_SHUTDOWN_TIMEOUT": "60s",
 }
 STREAM_SETTINGS = {"NATS_FLUENT_JETSTREAM_STREAM": STREAM, "NATS_FLUENT_JETSTREAM_ACK_WAIT": "3s"}
+STOPPED = 2 * PATIENCE
+"""Seconds for a consumer to end: it may take all of those to deliver, and then some to write and to close."""
 LAME_DUCK = 'lame_duck_duration: "30s"\nlame_duck_grace_period: "100ms"\n'
 """The shortest duration that nats-server allows; it ends as soon as its clients are gone."""
 ENDS = ("delivered", "dropped", "returned", "left", "spooled", "lost")
@@ -45,7 +44,7 @@ class Nats(MonitoredNats):
         NatsServer.__init__(self, directory, config, port=free_port())
 
     def ask(self, path):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.monitor}/{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.monitor}/{path}", timeout=PATIENCE) as answer:
             return json.load(answer)
 
     def taking(self):
@@ -53,9 +52,13 @@ class Nats(MonitoredNats):
         found = self.ask("connz?subs=1")["connections"]
         return sum(len(each.get("subscriptions_list", ())) for each in found if each.get("name") == NAME)
 
+    def connected(self):
+        """How many connections the consumers have."""
+        return sum(each.get("name") == NAME for each in self.ask("connz")["connections"])
+
     def sent(self):
-        """Messages sent on each connection of a consumer so far, those that ended too, in the order of their start."""
-        found = self.ask("connz?state=any&sort=start&limit=10000")["connections"]
+        """Messages sent on each connection of a consumer that has ended, in the order of their start."""
+        found = self.ask("connz?state=closed&sort=start&limit=10000")["connections"]
         return [each["out_msgs"] for each in found if each.get("name") == NAME]
 
 
@@ -69,6 +72,8 @@ class World:
         self.stream = stream
         self.environ = SETTINGS | {"NATS_FLUENT_FLUENT_URL": f"forward://127.0.0.1:{receiver.port}"} | environ
         self.consumers = []
+        self.starts = 0
+        """How often one of them was started."""
         self.stack = contextlib.ExitStack()
         self.load = None
         self.spool = None
@@ -84,8 +89,20 @@ class World:
         running.command = command(running.command) if command else running.command
         self.consumers.append(running)
         self.stack.enter_context(started(running))
+        self.starts += 1
         self.wait_taking(running)
         return running
+
+    def start_again(self):
+        """Start the consumer again, once something was published that none of its kind was there for."""
+        wait_until(lambda: self.nats.connected() == self._alive(), what="NATS knows that it has gone")
+        self.load.wait_confirmed()
+        self.running.start()
+        self.starts += 1
+        self.wait_taking(self.running)
+
+    def _alive(self):
+        return sum(each.running() for each in self.consumers)
 
     @property
     def running(self):
@@ -93,19 +110,19 @@ class World:
 
     def wait_taking(self, running):
         """Wait until the consumer, which was just started, takes messages."""
-        wanted = sum(each.running() for each in self.consumers)
+        wanted = self._alive()
 
         def taking():
             asking = consumer_info(self.nats).get("num_waiting", 0)
             return (asking if self.stream else self.nats.taking()) >= wanted
 
-        wait_until(taking, within=30, what=f"{wanted} consumers take messages")
+        wait_until(taking, what=f"{wanted} consumers take messages")
         assert running.running(), running.stderr.read_text()
 
     def flowing(self, more=1000):
         """Wait until so many more publications have come out."""
         enough = self.receiver.size() + more
-        wait_until(lambda: self.receiver.size() >= enough, within=30, what="records come out")
+        wait_until(lambda: self.receiver.size() >= enough, what="records come out")
 
     def said(self, event, since=0, *, running=None):
         """How often that line was logged after the first `since` lines."""
@@ -116,7 +133,7 @@ class World:
         """Break something in the block; returns when the consumer has noticed."""
         before = len(self.running.events())
         yield
-        wait_until(lambda: self.said(event, before), within=30, what=f"it says {event!r}")
+        wait_until(lambda: self.said(event, before), what=f"it says {event!r}")
 
     def kill(self, running):
         running.kill()
@@ -127,12 +144,12 @@ class World:
         """Stop the load, and wait until all that can come has come."""
         self.load.stop()
         if self.stream:
-            wait_until(lambda: drained(self.nats), within=60, what="the stream is acknowledged")
+            wait_until(lambda: drained(self.nats), within=STOPPED, what="the stream is acknowledged")
         if self.spool:
-            wait_until(lambda: not self.spooled(), within=60, what="the spool is empty")
+            wait_until(lambda: not self.spooled(), within=STOPPED, what="the spool is empty")
         for running in self.consumers:
             if running.running():
-                running.stop(within=40)
+                running.stop(within=STOPPED)
         self.receiver.finish()
 
     def spooled(self):
@@ -225,6 +242,10 @@ def run(found, fault):
         )
         return result
     # A process that was killed says nothing; the server knows what it sent to it, and to the others.
+    # It notes a connection that ended a moment after it has closed it.
+    wait_until(
+        lambda: len(found.nats.sent()) == found.starts, what="NATS says what it sent on each connection"
+    )
     sent = found.nats.sent()
     to_killed = sent.pop(found.killed)
     assert account["received"] == sum(sent)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from building import publication
 from commands import pub
+from programs import PATIENCE, wait_until
 from taking import hpub
 
 SUBJECT = "faults"
@@ -52,6 +53,8 @@ class Load:
         self._stream = stream
         self._rate = rate
         self._next = 0
+        self._confirmed = 0
+        self._hurry = 0
         self._stopping = threading.Event()
         self._between = threading.Lock()
         self._error = None
@@ -71,18 +74,27 @@ class Load:
         if self._error is not None:
             raise self._error
 
+    def wait_confirmed(self, more=BATCH):
+        """Wait until so many more publications are confirmed, of batches that begin after this."""
+        enough = self._next + more
+        wait_until(lambda: self._confirmed >= enough or self._error, what=f"{more} are published")
+
     def held(self):
         """A context in which nothing is published, and all that was is confirmed."""
         return self._between
 
     @contextlib.contextmanager
-    def as_fast_as_it_goes(self):
-        """Publish without a pause in the block."""
-        rate, self._rate = self._rate, None
+    def at(self, rate, *, first=0):
+        """Publish so many a second in the block, the first of them without a pause."""
+        before, self._rate, self._hurry = self._rate, rate, self._next + first
         try:
             yield
         finally:
-            self._rate = rate
+            self._rate, self._hurry = before, 0
+
+    def as_fast_as_it_goes(self):
+        """Publish without a pause in the block."""
+        return self.at(None)
 
     def _run(self):
         connection = None
@@ -93,7 +105,7 @@ class Load:
                     numbers = range(self._next, self._next + BATCH)
                     self._next = numbers.stop
                     connection = self._publish(connection, numbers)
-                if rate := self._rate:
+                if (rate := self._rate) and self._next >= self._hurry:
                     due = max(due + BATCH / rate, time.monotonic() - 0.1)
                     self._stopping.wait(max(0, due - time.monotonic()))
         except Exception as error:  # noqa: BLE001 - handed to the test
@@ -119,6 +131,7 @@ class Load:
                     return None
             else:
                 self.confirmed.update(numbers)
+                self._confirmed = numbers.stop
                 return connection
 
 
@@ -126,7 +139,7 @@ class Connection:
     """A connection to NATS, by hand, so that what is confirmed is known exactly."""
 
     def __init__(self, port):
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=5)
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         self._lines = self._socket.makefile("rb")
         self._inbox = f"_INBOX.{secrets.token_hex(8)}"
         try:

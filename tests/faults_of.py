@@ -10,9 +10,9 @@ from pathlib import Path
 
 import forward_server
 import pytest
-from faults import DURABLE, LAME_DUCK, STREAM, Nats, consumer_info, world
+from faults import DURABLE, LAME_DUCK, STOPPED, STREAM, Nats, consumer_info, world
 from faults_load import SUBJECT, ask
-from programs import free_port, started, wait_until
+from programs import PATIENCE, free_port, started, wait_until
 
 # --- the log shipper ---
 
@@ -25,7 +25,7 @@ def fluent_bit_killed(world):
 
 def fluent_bit_told_to_stop(world):
     with world.biting():
-        assert world.receiver.program.stop(within=30) == 0
+        assert world.receiver.program.stop(within=STOPPED) == 0
     world.receiver.start_again()
 
 
@@ -41,9 +41,9 @@ def fluent_bit_paused(world):
     """By its own limit: it takes connections, and reads nothing from them."""
     with world.biting():
         world.receiver.refusing = True
-        wait_until(world.receiver.paused, within=30, what="its input is paused")
+        wait_until(world.receiver.paused, what="its input is paused")
     world.receiver.refusing = False
-    wait_until(lambda: not world.receiver.paused(), within=30, what="its input goes on")
+    wait_until(lambda: not world.receiver.paused(), what="its input goes on")
 
 
 def connection_cut(world):
@@ -76,17 +76,28 @@ def answered(world, *answers):
     """The next chunks are taken, and answered so."""
     shipper = world.receiver.shipper
     shipper.first = list(answers)
-    wait_until(lambda: not shipper.first, within=30, what="the answers are given")
+    wait_until(lambda: not shipper.first, what="the answers are given")
 
 
 # --- NATS ---
 
 
+@contextlib.contextmanager
+def paused(program):
+    """A program that does nothing in the block."""
+    program.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        program.process.send_signal(signal.SIGCONT)
+
+
 def nats_killed(world):
     with world.biting("lost the connection to NATS"):
         world.nats.kill()
-    with world.biting("connected to NATS"):
+    with world.biting("connected to NATS"), paused(world.running):
         world.nats.start()
+        world.load.wait_confirmed()  # while nobody is subscribed
 
 
 def nats_hangs(world):
@@ -139,7 +150,7 @@ def nats_lame_duck_alone(world):
     """There is no other server: it lets its clients go, ends, and is started again."""
     with world.biting("lost the connection to NATS"):
         world.nats.process.send_signal(signal.SIGUSR2)
-    assert world.nats.process.wait(15) == 0
+    assert world.nats.process.wait(PATIENCE) == 0
     with world.biting("connected to NATS"):
         world.nats.start()
 
@@ -168,17 +179,15 @@ def stream_purged(world):
 
 def consumer_killed(world):
     world.kill(world.running)
-    world.running.start()
-    world.wait_taking(world.running)
+    world.start_again()
 
 
 def consumer_told_to_stop(world):
     """Under all that the load can publish."""
     with world.load.as_fast_as_it_goes():
         world.flowing(5000)
-        world.running.stop(within=40)
-        world.running.start()
-        world.wait_taking(world.running)
+        world.running.stop(within=STOPPED)
+        world.start_again()
 
 
 def member_killed(world):
@@ -191,8 +200,10 @@ def member_killed(world):
 # --- the spool ---
 
 SPOOL = {"NATS_FLUENT_RECORD_MAX_BYTES": "50kB", "NATS_FLUENT_BATCH_MAX_BYTES": "100kB"}
-SMALL_MEMORY = {"NATS_FLUENT_BATCH_BUFFER_BYTES": "4MB"}
-"""Some three seconds of load, half of which are for a disk that is slow for a while."""
+SMALL_MEMORY = {"NATS_FLUENT_BATCH_BUFFER_BYTES": "8MB"}
+FILLS_HALF = 8_000
+"""Publications that take 4.6 MB of it (577 bytes each, measured): over the half where the spool begins, and under the
+6 MB that are not kept for what is loaded from there."""
 
 
 @contextlib.contextmanager
@@ -230,19 +241,21 @@ def fluent_bit_away(world):
     """Until a hundred chunks are on disk."""
     with world.biting():
         world.receiver.program.kill()
-    wait_until(lambda: world.spooled() >= 100, within=30, what="chunks are on disk")
-    world.receiver.start_again()
+    # So slowly that what is left of memory lasts as long as a busy disk takes for a file.
+    with world.load.at(200, first=FILLS_HALF):
+        wait_until(lambda: world.spooled() >= 20, what="chunks are on disk")
+        world.receiver.start_again()
+        wait_until(lambda: not world.spooled(), what="all is sent")
 
 
 def both_killed(world):
     """Fluent Bit, and then the consumer, which holds what Fluent Bit did not take."""
     with world.biting():
         world.receiver.program.kill()
-    wait_until(lambda: world.spooled() >= 20, within=30, what="chunks are on disk")
+    wait_until(lambda: world.spooled() >= 20, what="chunks are on disk")
     world.kill(world.running)
     assert world.spooled()
-    world.running.start()
-    world.wait_taking(world.running)
+    world.start_again()
     world.receiver.start_again()
 
 
@@ -250,11 +263,10 @@ def told_to_stop_without_fluent_bit(world):
     with world.biting():
         world.receiver.program.kill()
     with world.load.as_fast_as_it_goes():
-        wait_until(lambda: world.spooled() >= 20, within=30, what="chunks are on disk")
-        assert world.running.stop(within=40) == 0
+        wait_until(lambda: world.spooled() >= 20, what="chunks are on disk")
+        assert world.running.stop(within=STOPPED) == 0
     assert world.spooled()
-    world.running.start()
-    world.wait_taking(world.running)
+    world.start_again()
     world.receiver.start_again()
 
 
@@ -265,6 +277,8 @@ def spool_full(world):
 
 
 def spool_and_memory_full(world):
-    with world.biting("dropped messages: they arrived faster than they were taken"):
+    event = "dropped messages: they arrived faster than they were taken"
+    with world.biting(event), world.load.as_fast_as_it_goes():
         world.receiver.program.kill()
+        wait_until(lambda: world.said(event), what="memory is full")
     world.receiver.start_again()

@@ -47,8 +47,8 @@ class Printed:
     def finish(self):
         """Let it print what it holds; what a crash left on its disk it would not touch when told to stop."""
         storage = self._files[0].parent / "storage"
-        wait_until(lambda: not list(storage.rglob("*.flb")), within=60, what="Fluent Bit's disk is empty")
-        assert self.program.stop(within=30) == 0
+        wait_until(lambda: not list(storage.rglob("*.flb")), what="Fluent Bit's disk is empty")
+        assert self.program.stop() == 0
 
     def size(self):
         return sum(file.read_bytes().count(b"\n") for file in self._files)
@@ -101,7 +101,7 @@ class Posted:
         return self.program.stderr.read_text().count("resume (mem buf overlimit")
 
     def finish(self):
-        assert self.program.stop(within=30) == 0
+        assert self.program.stop() == 0
 
     def size(self):
         return len(self._records)

@@ -68,6 +68,7 @@ ROWS = [
     *both(
         "nats-server hangs for longer than two pings",
         faults_of.nats_hangs,
+        environ={"NATS_FLUENT_NATS_PING_INTERVAL": "1s"},
         lost=None,
         stream=CHANCE,
     ),
@@ -108,14 +109,14 @@ ROWS = [
     *both(
         "Reading from NATS stands still in this program (made to)",
         faults_inside.nats_not_read,
-        world=faults_inside.made_to(faults_inside.READS_NOTHING),
+        world=faults_inside.made_to(faults_inside.READS_NOTHING, "nats"),
         lost=True,
         stream=CHANCE,
     ),
     *both(
         "Reading of acknowledgements stands still in this program (made to)",
         faults_inside.acknowledgements_not_heard,
-        world=faults_inside.made_to(faults_inside.HEARS_NOTHING),
+        world=faults_inside.made_to(faults_inside.HEARS_NOTHING, "sink"),
         duplicated=True,
     ),
     spool("Fluent Bit away for longer than memory lasts", faults_of.fluent_bit_away, OVERFLOW),
