@@ -12,7 +12,7 @@ import os
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
-from programs import Program, find, free_port, started
+from programs import PATIENCE, Program, find, free_port, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ class Driver(Program):
             data=None if method in {"GET", "DELETE"} else json.dumps(body or {}).encode(),
             headers={"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=2 * PATIENCE) as answer:
             return json.load(answer)["value"]
 
 

@@ -6,7 +6,7 @@ import functools
 import re
 import subprocess
 
-from programs import missing
+from programs import PATIENCE, missing
 
 
 @functools.cache
@@ -14,7 +14,11 @@ def compose() -> tuple[str, ...]:
     for command in (("docker", "compose"), ("docker-compose",)):
         try:
             done = subprocess.run(
-                [*command, "version", "--short"], check=False, capture_output=True, text=True, timeout=30
+                [*command, "version", "--short"],
+                check=False,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
             )
         except FileNotFoundError:
             continue

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import ways
-from programs import Program, accepts, find, free_port, missing, wait_until
+from programs import PATIENCE, Program, accepts, find, free_port, missing, wait_until
 
 OUTPUTS = sorted(path.name for path in (ways.CONF / "fluentd.d").glob("*.conf"))
 INCLUDE = "\n@include fluentd.d/{}\n"
@@ -58,7 +58,7 @@ class Fluentd(Program):
         # Ruby takes a second or two; the monitor listens last.
         wait_until(
             lambda: not self.running() or (accepts(self.port) and accepts(self.http)),
-            within=60,
+            within=2 * PATIENCE,
             what="Fluentd listens",
         )
         assert self.running(), self.stderr.read_text()[-2000:]
@@ -69,7 +69,9 @@ class Fluentd(Program):
 
     def state(self, plugin: str) -> dict[str, Any]:
         """What its monitor says of the plugin with this id."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/api/plugins.json", timeout=5) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self.http}/api/plugins.json", timeout=PATIENCE
+        ) as answer:
             plugins = json.load(answer)["plugins"]
         return next(one for one in plugins if one["plugin_id"] == plugin)
 
@@ -90,6 +92,6 @@ def _has_kafka(program: str) -> bool:
             "  <format>\n    @type json\n  </format>\n</match>\n"
         )
         tried = subprocess.run(
-            [program, "-c", str(conf), "--dry-run"], check=False, capture_output=True, timeout=60
+            [program, "-c", str(conf), "--dry-run"], check=False, capture_output=True, timeout=2 * PATIENCE
         )
     return tried.returncode == 0

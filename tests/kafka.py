@@ -11,7 +11,7 @@ import pytest
 import ways
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
-from programs import Program, find, free_port
+from programs import PATIENCE, Program, find, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,12 +61,12 @@ class Kafka(Program):
         new = [NewTopic(topic, PARTITIONS) for topic in topics]
         admin = AdminClient(self.client)
         for made in admin.create_topics(new).values():
-            made.result(15)
+            made.result(PATIENCE)
 
     def topics(self) -> set[str]:
-        return set(AdminClient(self.client).list_topics(timeout=15).topics)
+        return set(AdminClient(self.client).list_topics(timeout=PATIENCE).topics)
 
-    def read(self, count: int, *, all_of_them: bool = True, within: float = 60.0) -> list[Message]:
+    def read(self, count: int, *, all_of_them: bool = True, within: float = 2 * PATIENCE) -> list[Message]:
         """Return what is in all topics, of each partition in its order.
 
         Waits until there are `count`; fails when there are fewer after `within` seconds, or more, unless these
@@ -79,7 +79,7 @@ class Kafka(Program):
             while len(found) < count:
                 if time.monotonic() > deadline:
                     pytest.fail(f"{len(found)} of {count} messages within {within} s")
-                metadata = consumer.list_topics(timeout=15).topics
+                metadata = consumer.list_topics(timeout=PATIENCE).topics
                 now = {
                     (name, partition) for name, topic in metadata.items() for partition in topic.partitions
                 }

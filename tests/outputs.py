@@ -70,7 +70,7 @@ def wait_delivered(shipper, count):
         assert shipper.running(), shipper.stderr.read_text()
         return metric(shipper, "proc_records") >= count
 
-    wait_until(ready, within=60, what=f"{count} records are delivered")
+    wait_until(ready, what=f"{count} records are delivered")
 
 
 def rejected(shipper):

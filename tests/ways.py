@@ -22,7 +22,7 @@ import msgpack
 import pytest
 from commands import COMMAND, ENVIRON, MonitoredNats, Running, pub
 from judging import same
-from programs import FluentBit, free_port, started, wait_until
+from programs import PATIENCE, FluentBit, accepts, free_port, started, wait_until
 from taking import publish_raw
 
 from nats_fluent.settings import DEFAULT_TOPICS
@@ -46,11 +46,11 @@ class Way:
     def publish(self, messages):
         publish_raw(self.nats.port, *(pub(subject, payload) for subject, payload in messages))
 
-    def send(self, commands, *, within=60):
+    def send(self, commands):
         """Publish, wait until as many lines are printed, and return the record of each once all has ended."""
         publish_raw(self.nats.port, *commands)
         count = len(commands)
-        wait_until(lambda: self.printed() >= count, within=within, what=f"{count} lines are printed")
+        wait_until(lambda: self.printed() >= count, what=f"{count} lines are printed")
         self.finish(count)
         lines = self.shipper.stdout.read_bytes().split(b"\n")
         assert lines.pop() == b""
@@ -64,8 +64,8 @@ class Way:
 
     def finish(self, count):
         """Stop both; all of `count` publications were received, and delivered to the log shipper."""
-        assert self.running.stop() == 0
-        assert self.shipper.stop(within=30) == 0
+        assert self.running.stop(within=2 * PATIENCE) == 0
+        assert self.shipper.stop() == 0
         stopped = self.running.log()[-1]
         assert (stopped["received"], stopped["delivered"], stopped["left"]) == (count, count, 0)
         assert (stopped["dropped"], stopped["event"]) == (0, "stopped")
@@ -77,7 +77,9 @@ def way(directory, shipper, **environ):
     with contextlib.ExitStack() as stack:
         nats = stack.enter_context(started(MonitoredNats(directory)))
         stack.enter_context(started(shipper))
-        environ = {"NATS_FLUENT_FLUENT_URL": f"forward://127.0.0.1:{shipper.port}"} | environ
+        url = f"forward://127.0.0.1:{shipper.port}"
+        waits = f"{PATIENCE:g}s"
+        environ = {"NATS_FLUENT_FLUENT_URL": url, "NATS_FLUENT_SHUTDOWN_TIMEOUT": waits} | environ
         running = stack.enter_context(started(Running(directory, nats, **environ)))
         topics = environ.get("NATS_FLUENT_TOPICS")
         running.wait_subscribed(topics.count(",") + 1 if topics else len(DEFAULT_TOPICS))
@@ -108,9 +110,11 @@ def fluent_bit(directory, output="stdout.conf", **environ):
 
 def metric(shipper, name, plugin):
     """The value of a metric of this plugin of a configured Fluent Bit, 0 while there is none."""
+    # It takes records before it listens here.
+    wait_until(lambda: accepts(int(shipper.env["HTTP_PORT"])), what="Fluent Bit tells its metrics")
     url = f"http://127.0.0.1:{shipper.env['HTTP_PORT']}/api/v2/metrics/prometheus"
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
             text = answer.read().decode()
     except urllib.error.HTTPError:
         return 0.0  # 404 until it has collected some, a second or so after its start
@@ -172,7 +176,7 @@ def decoded(directory, messages):
             check=False,
             capture_output=True,
             env=ENVIRON,
-            timeout=60,
+            timeout=2 * PATIENCE,
         )
         assert done.stderr == b""
         return [json.loads(line) for line in done.stdout.splitlines()]

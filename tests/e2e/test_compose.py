@@ -18,7 +18,7 @@ import pytest
 from commands import ENVIRON, MonitoredNats, Running
 from compose import compose
 from containers import IMAGES
-from programs import started, wait_until
+from programs import PATIENCE, started, wait_until
 
 from nats_fluent import healthcheck
 from nats_fluent.samples import KINDS
@@ -55,7 +55,7 @@ def services(profile: str = "") -> dict[str, dict]:
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         env=own,
     )
     assert done.returncode == 0, done.stderr
@@ -237,7 +237,7 @@ def test_the_samples_are_one_publication_of_each_kind(tmp_path):
         url = services()["nats-fluent"]["environment"]["NATS_FLUENT_NATS_SERVERS"]
         assert program.count(url) == 1
         here = [sys.executable, "-P", "-c", program.replace(url, nats.url)]
-        subprocess.run(here, check=True, timeout=30, env=ENVIRON)
+        subprocess.run(here, check=True, timeout=PATIENCE, env=ENVIRON)
         wait_until(lambda: len(running.records()) >= len(KINDS), what="the records are printed")
         assert running.stop() == 0
         assert Counter(record["topic"] for record in running.records()) == Counter(

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 import ways
 import yaml
-from programs import find
+from programs import PATIENCE, find
 
 OUTPUTS = sorted(path.stem for path in (ways.CONF / "output.d").glob("*.conf"))
 NO_DEFAULT = {"KAFKA_BROKERS": "127.0.0.1:9092", "S3_BUCKET": "bucket"}
@@ -24,7 +24,7 @@ def test_the_one_line_chooses_the_output(tmp_path, output, form):
         check=False,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         env=os.environ | NO_DEFAULT,
     )
     assert done.returncode == 0, done.stderr
@@ -39,7 +39,7 @@ def test_a_setting_that_the_output_does_not_have_fails(tmp_path, form):
     text = re.sub("(?i)format", "fromat", file.read_text())
     assert "fromat" in text
     file.write_text(text)
-    done = subprocess.run([find("fluent-bit"), "-c", str(main), "--dry-run"], check=False, timeout=30)
+    done = subprocess.run([find("fluent-bit"), "-c", str(main), "--dry-run"], check=False, timeout=PATIENCE)
     assert done.returncode != 0
 
 

@@ -13,7 +13,7 @@ from building import bare, publication
 from commands import pub
 from fluentd import OUTPUTS, Fluentd
 from judging import same, vectors
-from programs import wait_until
+from programs import PATIENCE, wait_until
 from taking import hpub
 from ways import decoded, without
 
@@ -32,7 +32,9 @@ def way(tmp_path):
 def test_fluentd_takes_each_output_by_the_one_line(tmp_path, output):
     environ = {"KAFKA_BROKERS": "127.0.0.1:9", "KAFKA_USERNAME": "exporter", "KAFKA_PASSWORD": "t0p-secret"}
     fluentd = Fluentd(tmp_path, output, "--dry-run", **environ)
-    tried = subprocess.run(fluentd.command, check=False, capture_output=True, env=fluentd.env, timeout=60)
+    tried = subprocess.run(
+        fluentd.command, check=False, capture_output=True, env=fluentd.env, timeout=2 * PATIENCE
+    )
     said = tried.stderr.decode()
     assert tried.returncode == 0, said
     assert tried.stdout == b""

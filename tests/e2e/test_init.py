@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from commands import COMMAND, ENVIRON, MonitoredNats, Running
 from compose import compose
-from programs import FluentBit, free_port, started, wait_until
+from programs import PATIENCE, FluentBit, free_port, started, wait_until
 from taking import publish_raw
 
 from nats_fluent.samples import KINDS, sample
@@ -22,7 +22,7 @@ def init(directory, *args):
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=60,
+        timeout=PATIENCE,
         env=ENVIRON,
     )
     assert done.returncode == 0, done.stderr
@@ -51,11 +51,10 @@ def test_it_starts_as_it_is_and_delivers(tmp_path):
                 ),
             )
             wait_until(
-                lambda: shipper.stdout.read_bytes().count(b"\n") == len(samples),
-                within=60,
+                lambda: len(shipper.lines()) == len(samples),
                 what="the records",
             )
-        records = [json.loads(line) for line in shipper.stdout.read_bytes().splitlines()]
+        records = [json.loads(line) for line in shipper.lines()]
         assert sorted(record["topic"] for record in records) == sorted(one.topic for one in samples)
 
 
@@ -77,7 +76,7 @@ def test_docker_compose_takes_it(tmp_path, args, services):
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         env=own,
         cwd=tmp_path / "out",
     )

@@ -11,7 +11,7 @@ import ways
 from building import bare
 from cable import Cable
 from kafka import Kafka, assert_in_order_by_key, values_of
-from programs import started, wait_until
+from programs import PATIENCE, started, wait_until
 
 from nats_fluent.settings import DEFAULT_TOPICS
 
@@ -126,7 +126,7 @@ def test_no_more_than_the_queue_is_lost_when_fluent_bit_crashes_while_kafka_is_a
             said = sent.shipper.stderr
             wait_until(lambda: "internal queue is full" in said.read_text(), what="the queue is full")
             # It ends so when all that it received is acknowledged.
-            assert sent.running.stop() == 0
+            assert sent.running.stop(within=2 * PATIENCE) == 0
             sent.shipper.kill()
             cable.mend()
             sent.shipper.start()

@@ -49,10 +49,8 @@ def numbers_of(messages):
     return [json.loads(message.value())["content"]["n"] for message in messages]
 
 
-def wait_said(sent, text, *, within=30):
-    wait_until(
-        lambda: text in sent.shipper.stderr.read_text(), within=within, what=f"Fluent Bit says: {text}"
-    )
+def wait_said(sent, text):
+    wait_until(lambda: text in sent.shipper.stderr.read_text(), what=f"Fluent Bit says: {text}")
 
 
 def test_a_password_from_the_environment(tmp_path):

@@ -176,7 +176,8 @@ def test_a_record_that_is_refused_costs_its_neighbours_nothing(tmp_path, bulk, s
         wait_until(lambda: len(bulk.documents) == 600, what="all but those are stored")
         retries = metric(found.shipper, "retries")
         wait_until(lambda: metric(found.shipper, "retries") > retries, what="another try")
-        assert b"mapper_parsing_exception" in found.shipper.stderr.read_bytes()
+        log = found.shipper.stderr
+        wait_until(lambda: b"mapper_parsing_exception" in log.read_bytes(), what="it says why")
         assert numbers(bulk) == list(range(300, 900))
         refused.clear()
         wait_delivered(found.shipper, 900)

@@ -12,7 +12,7 @@ from building import bare
 from http_server import Answer, HttpServer
 from moto.server import ThreadedMotoServer
 from outputs import ODD, assert_all, metric, output, wait_delivered
-from programs import started, wait_until
+from programs import PATIENCE, started, wait_until
 from ways import as_json, corpus
 
 BUCKET = "records"
@@ -97,7 +97,7 @@ def test_all_is_uploaded_whole_and_once(tmp_path, s3):
         assert objects(s3) == {}
         found.publish(messages[1000:] + ODD)
         wait_delivered(found.shipper, len(messages + ODD))
-        assert objects(s3)
+        wait_until(lambda: objects(s3), what="there is enough for an object")
         found.finish(len(messages + ODD))
     uploaded = objects(s3)
     for key, records in uploaded.items():
@@ -140,7 +140,7 @@ def test_what_s3_does_not_take_is_uploaded_later(tmp_path):
         wait_delivered(found.shipper, 100)
         wait_until(lambda: len(refusals) < 7, what="S3 refuses an object")
         found.publish(activities(101)[100:])
-        wait_until(lambda: taken, within=60, what="S3 takes an object")
+        wait_until(lambda: taken, within=2 * PATIENCE, what="S3 takes an object")
         wait_delivered(found.shipper, 101)
         assert metric(found.shipper, "retries") > 0
         assert metric(found.shipper, "dropped_records") == 0

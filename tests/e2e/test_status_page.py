@@ -11,10 +11,8 @@ import pytest
 from browser import browser
 from building import publication
 from commands import MonitoredNats, Running, pub
-from programs import FluentBit, free_port, started, wait_until
+from programs import PATIENCE, FluentBit, free_port, started, wait_until
 from taking import publish_raw
-
-SOON = 10.0
 
 
 class Shown:
@@ -41,9 +39,15 @@ class Shown:
     def wait_says(self, selector, *words):
         wait_until(
             lambda: all(word in self.page.text(selector) for word in words),
-            within=SOON,
             what=f"{selector} says {words}",
         )
+
+    def wait_ready(self):
+        """Wait until it says so, and does not say that it is not."""
+        wait_until(lambda: self.page.text("#verdict") == "ready", what="it is ready")
+
+    def wait_row(self, name, wanted, *, table="topics"):
+        wait_until(lambda: self.row(name, table=table)[1:] == wanted, what=f"{name} has {wanted}")
 
     def parts(self):
         """The parts that are marked as broken, and what is said of them."""
@@ -58,6 +62,10 @@ class Shown:
             " if (tr.firstChild.textContent === arguments[0]) return [...tr.children].map(td => td.textContent)",
             name,
         )
+
+    def is_dark(self):
+        back = self.page.run("return getComputedStyle(document.body).backgroundColor")
+        return sum(map(int, back[4:-1].split(","))) < 200
 
     def figure(self, name):
         return self.page.run(
@@ -82,18 +90,18 @@ def shown(tmp_path):
 
 
 def test_it_says_what_flows_what_is_broken_and_that_it_is_healed(shown):
-    shown.wait_says("#verdict", "ready")
+    shown.wait_ready()
     shown.publish(good=500)
-    wait_until(lambda: shown.row("squall-events")[2] == "500", within=SOON, what="500 are shown as received")
-    wait_until(lambda: shown.figure("end to end") != "–", within=SOON, what="some is acknowledged")  # noqa: RUF001
-    wait_until(lambda: shown.figure("unacknowledged") == "0", within=SOON, what="all is acknowledged")
-    assert shown.row("enforcer", table="identities")[1:] == ["update", "squall-events", "500"]
+    wait_until(lambda: shown.row("squall-events")[2] == "500", what="500 are shown as received")
+    wait_until(lambda: shown.figure("end to end") != "–", what="some is acknowledged")  # noqa: RUF001
+    wait_until(lambda: shown.figure("unacknowledged") == "0", what="all is acknowledged")
+    shown.wait_row("enforcer", ["update", "squall-events", "500"], table="identities")
     assert shown.figure("oldest on disk") == "–"  # noqa: RUF001
-    assert shown.row("external-eventlogs")[1:] == ["0/s", "0", "0 B", "0", "0"]
+    shown.wait_row("external-eventlogs", ["0/s", "0", "0 B", "0", "0"])
     assert shown.figure("acknowledgement").startswith("≤ ")
     assert shown.figure("end to end") == "> 1 h"  # the sample says when it was published: in 2019
     shown.publish(good=0, junk=3)
-    wait_until(lambda: shown.row("activities")[4] == "3", within=SOON, what="3 are shown as undecodable")
+    wait_until(lambda: shown.row("activities")[4] == "3", what="3 are shown as undecodable")
     assert shown.parts() == {}
     assert shown.page.run("return document.title") == "nats-fluent"
 
@@ -102,28 +110,27 @@ def test_it_says_what_flows_what_is_broken_and_that_it_is_healed(shown):
         shown.publish(good=50)
         return shown.row("squall-events")[1] not in {"0/s", ""}
 
-    wait_until(flows, within=SOON, what="there is a rate")
+    wait_until(flows, what="there is a rate")
 
     shown.nats.stop()
     shown.wait_says("#verdict", "not ready")
-    wait_until(lambda: set(shown.parts()) == {"nats"}, within=SOON, what="NATS is named")
+    wait_until(lambda: set(shown.parts()) == {"nats"}, what="NATS is named")
     assert shown.parts()["nats"].startswith("not connected: ")
     assert shown.page.run("return document.title") == "! nats-fluent"
     shown.nats.start()
-    wait_until(lambda: shown.parts() == {}, within=60, what="NATS is back")
+    wait_until(lambda: shown.parts() == {}, what="NATS is back")
 
+    wait_until(lambda: shown.figure("unacknowledged") == "0", what="all is acknowledged")
     os.kill(shown.shipper.process.pid, signal.SIGSTOP)
     try:
-        shown.publish(good=10)
-        wait_until(
-            lambda: set(shown.parts()) == {"log shipper"}, within=SOON, what="the log shipper is named"
-        )
+        shown.publish(good=1)
+        wait_until(lambda: set(shown.parts()) == {"log shipper"}, what="the log shipper is named")
         assert "nothing was acknowledged" in shown.parts()["log shipper"]
         assert shown.figure("unacknowledged") == "1"
         assert shown.figure("oldest").endswith(" s")
     finally:
         os.kill(shown.shipper.process.pid, signal.SIGCONT)
-    wait_until(lambda: shown.parts() == {}, within=60, what="the log shipper is back")
+    wait_until(lambda: shown.parts() == {}, what="the log shipper is back")
     assert shown.page.console() == []
 
     shown.running.stop()
@@ -131,15 +138,17 @@ def test_it_says_what_flows_what_is_broken_and_that_it_is_healed(shown):
 
 
 def test_it_fits_a_phone_and_the_dark_and_asks_only_where_it_is_from(shown):
-    shown.wait_says("#verdict", "ready")
+    shown.wait_ready()
     shown.publish(good=100, junk=1)
     for dark in (False, True):
         shown.page.dark(on=dark)
-        back = shown.page.run("return getComputedStyle(document.body).backgroundColor")
-        lightness = sum(map(int, back[4:-1].split(",")))
-        assert (lightness < 200) == dark
+        wait_until(lambda dark=dark: shown.is_dark() == dark, what=f"it is {'dark' if dark else 'light'}")
         for width in (320, 375, 1200):
             shown.page.size(width, 800)
+            wait_until(
+                lambda width=width: shown.page.run("return window.innerWidth") == width,
+                what=f"the window is {width} wide",
+            )
             wide = shown.page.run("return document.documentElement.scrollWidth")
             assert wide <= width, f"it is {wide} wide, of {width}"
     asked = shown.page.run("return performance.getEntriesByType('resource').map(each => each.name)")
@@ -149,13 +158,16 @@ def test_it_fits_a_phone_and_the_dark_and_asks_only_where_it_is_from(shown):
         "document.body.append(Object.assign(document.createElement('script'), {text: 'window.bad = 1'}))"
     )
     assert shown.page.run("return window.bad === undefined")
-    assert any("Content Security Policy" in line for line in shown.page.console())
+    wait_until(
+        lambda: any("Content Security Policy" in line for line in shown.page.console()),
+        what="the console says why",
+    )
 
 
 def test_what_a_publisher_sends_is_text_there(shown):
     """A subject, and so with JetStream a topic, is what somebody else chose."""
-    shown.wait_says("#verdict", "ready")
-    with urllib.request.urlopen(f"{shown.url}status", timeout=5) as answer:
+    shown.wait_ready()
+    with urllib.request.urlopen(f"{shown.url}status", timeout=PATIENCE) as answer:
         status = json.load(answer)
     name = "<img src=x onerror=alert(1)>"
     status["facts"]["topics"] = {name: {"received": 1, "bytes": 1, "undecodable": 0, "dropped": 0}}

@@ -11,12 +11,13 @@ import re
 import signal
 import subprocess
 import sysconfig
+import urllib.request
 from pathlib import Path
 
 import containers
 import pytest
 from pages import TOP, blocks
-from programs import accepts, find, free_port, missing, wait_until
+from programs import PATIENCE, accepts, find, free_port, missing, wait_until
 
 PAGE = TOP / "docs" / "tutorial.md"
 VARIES = ("timestamp", "id")
@@ -47,7 +48,7 @@ class Terminal:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGINT)
         try:
-            return self.process.wait(15)
+            return self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
@@ -55,8 +56,8 @@ class Terminal:
 
 
 def records(text):
-    """The lines of JSON in what a program printed."""
-    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    """The lines of JSON in what a program printed, or has printed so far."""
+    return [json.loads(line) for line in text.split("\n")[:-1] if line.startswith("{")]
 
 
 def same(record):
@@ -71,6 +72,7 @@ class Reader:
         self.home = directory
         self.here = directory / "shop"
         self.ports = {name: str(free_port()) for name in ("4222", "24224")}
+        self.monitor = free_port()
         scripts = sysconfig.get_path("scripts")
         self.environ = os.environ | {
             "PATH": os.pathsep.join([scripts, str(Path(find("fluent-bit")).parent), os.environ["PATH"]]),
@@ -99,15 +101,23 @@ class Reader:
         if name in self.terminals:
             assert self.terminals[name].ctrl_c() == 0
         if name == "nats":
-            text = text.replace("nats-server", f"nats-server -p {self.ports['4222']}")
+            text = text.replace("nats-server", f"nats-server -p {self.ports['4222']} -m {self.monitor}")
+        elif name == "nats-fluent":
+            before = self.subscribed()
         terminal = self.terminals[name] = Terminal(text, self.here, self.environ)
         listens = {"nats": "4222", "fluent-bit": "24224"}.get(name)
 
         def ready():
             assert terminal.process.poll() is None, terminal.shown()
-            return accepts(int(self.ports[listens])) if listens else "connected to NATS" in terminal.shown()
+            return accepts(int(self.ports[listens])) if listens else self.subscribed() - before
 
         wait_until(ready, what=f"{name} is ready")
+
+    def subscribed(self):
+        """The connections that have subscribed, by their ids: what is published reaches them."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.monitor}/connz", timeout=PATIENCE) as answer:
+            found = json.load(answer)["connections"]
+        return {each["cid"] for each in found if each["subscriptions"]}
 
     def type(self, text):
         where = self.here if self.here.exists() else self.home
