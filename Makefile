@@ -17,6 +17,10 @@ IMAGE = $(if $(DOCKER_REGISTRY),$(DOCKER_REGISTRY:%/=%)/)$(PROJECT_NAME):$(PROJE
 # The command where there is one; else Helm's own library, from a wheel.
 HELM := $(shell command -v helm)
 
+# For pip, and for tox, which hands them on: an index that is slow is waited for.
+export PIP_DEFAULT_TIMEOUT ?= 60
+export PIP_RETRIES ?= 10
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test bench image sbom push helm-repo helm-serve constraints clean
 
@@ -71,11 +75,11 @@ $(VENV)/demo: $(BIN)/python setup.cfg pyproject.toml
 	touch $@
 
 $(VENV)/test: $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'tox>=4.20'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'tox>=4.20,<5'
 	touch $@
 
 $(VENV)/helm: $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'helm-python-sdk>=0.2.2'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'helm-python-sdk>=0.2.2,<0.3'
 	touch $@
 
 $(VENV)/constraints: $(BIN)/python

@@ -15,6 +15,8 @@ HERE = Path(__file__).parent
 FILES = ("run.txt", "build.txt", "sbom.txt")
 TIMEOUT = 10
 """Seconds for one answer."""
+PATIENCE = 120
+"""Seconds for all that is to be known of a file: a question for each package, one after the other."""
 
 
 def main() -> int:
@@ -29,22 +31,16 @@ def main() -> int:
 
 def audited(file: Path) -> tuple[bool, str]:
     """Return whether something of the file is vulnerable, and what to say of it."""
-    done = subprocess.run(  # noqa: S603 - our own words
-        [
-            *(
-                sys.executable,
-                "-m",
-                "pip_audit",
-                "--require-hashes",
-                "--disable-pip",
-                "--progress-spinner=off",
-            ),
-            *("--timeout", str(TIMEOUT), "--format", "json", "--requirement", str(file)),
-        ],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    command = [
+        *(sys.executable, "-m", "pip_audit", "--require-hashes", "--disable-pip", "--progress-spinner=off"),
+        *("--timeout", str(TIMEOUT), "--format", "json", "--requirement", str(file)),
+    ]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own words
+            command, check=False, capture_output=True, text=True, timeout=PATIENCE
+        )
+    except subprocess.TimeoutExpired:
+        return judged("", f"no answer within {PATIENCE} s")
     return judged(done.stdout, done.stderr)
 
 

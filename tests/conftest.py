@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# A busy machine is no reason to fail. A few examples in each run: what these miss, `tox -e fuzz` looks for.
-hypothesis.settings.register_profile("nats-fluent", deadline=None, max_examples=40)
+# A busy machine is no reason to fail: nothing is timed. A few examples, and the same in each run, so that what fails is
+# the change; what these miss, `tox -e fuzz` looks for, and `pytest --hypothesis-profile search tests/unit`.
+UNTIMED = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("nats-fluent", **UNTIMED, max_examples=40, derandomize=True)
+hypothesis.settings.register_profile("search", **UNTIMED, max_examples=1000, derandomize=False)
 hypothesis.settings.load_profile("nats-fluent")
 
 

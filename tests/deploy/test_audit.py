@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,17 @@ def test_what_was_found_is_judged(packages, bad, line):
 @pytest.mark.parametrize(("said", "why"), [("a\nno network\n", "no network"), ("", "pip-audit said nothing")])
 def test_without_an_answer_nothing_is_known(said, why):
     assert audit.judged("", said) == (False, f"SKIPPED, nothing is known: {why}")
+
+
+def test_an_index_that_does_not_answer_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(audit.sys, "executable", shutil.which("sleep"))
+    monkeypatch.setattr(audit.subprocess, "run", functools.partial(sleeps, audit.subprocess.run))
+    monkeypatch.setattr(audit, "PATIENCE", 0.01)
+    assert audit.audited(FILE) == (False, "SKIPPED, nothing is known: no answer within 0.01 s")
+
+
+def sleeps(run, command, **how):
+    return run([command[0], "60"], **how)
 
 
 def test_all_that_the_dockerfile_installs_is_asked_for():

@@ -55,6 +55,14 @@ def test_it_may_be_filled_and_emptied_at_once(monkeypatch):
     assert len(box) == 0
 
 
+def test_what_waits_for_its_end_is_kept_as_it_is(monkeypatch):
+    monkeypatch.setattr(inbox, "LOOSE", 2)
+    box, put = Inbox(), numbered(9, settle=print, key=7)
+    for at in range(0, 9, 3):
+        box.put(put[at : at + 3])
+    assert all(one is other for one, other in zip(box.take(9), put, strict=True))
+
+
 def test_much_is_packed_and_little_is_not(monkeypatch):
     monkeypatch.setattr(inbox, "LOOSE", 1000)
 

@@ -71,6 +71,7 @@ def test_a_duration_is_shown_short(seconds, shown):
 @given(st.integers(1, 1 << 50))
 @example(1_000_000)
 @example(64 << 20)
+@example(1_234_567)
 def test_a_size_is_read_as_it_is_shown(size):
     assert options.SIZE.parse(options.SIZE.show(size)) == size
 

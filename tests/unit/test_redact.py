@@ -76,6 +76,7 @@ def masked(value, paths, keys=()):
 @example({"entity": "x"}, ["entity"], True)
 @example({"entity": {"a": 1}}, ["*"], True)
 @example({"a": None, "entity": []}, ["**.entity"], True)
+@example({"a": {"c": {"b": 1}}}, ["a.b"], False)
 @settings(max_examples=150)
 def test_what_matches_is_masked_and_all_else_is_as_it_was(content, paths, event):
     before = copy.deepcopy(content)

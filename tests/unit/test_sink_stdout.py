@@ -85,19 +85,22 @@ async def test_chunks_are_written_in_order():
 
 async def test_a_slow_reader_does_not_stop_the_loop():
     class Slow(io.BytesIO):
-        gate = threading.Event()
+        writing, gate = threading.Event(), threading.Event()
 
         def write(self, data):
-            self.gate.wait(5)
+            self.writing.set()
+            self.gate.wait()
             return super().write(data)
 
     out, settled = Slow(), []
     sink = StdoutSink(on_settled=lambda *what: settled.append(what), stream=out)
     async with running(sink):
         sink.submit(chunk("a", {}))
-        await asyncio.sleep(0.01)
-        assert not settled
-        out.gate.set()
+        try:
+            await until(out.writing.is_set)  # which the loop would not come to see
+            assert not settled
+        finally:
+            out.gate.set()
         await until(lambda: settled)
 
 

@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgpack
 import pytest
@@ -80,3 +81,31 @@ def test_without_valgrind_the_check_is_skipped_with_the_reason_or_fails(stages, 
     monkeypatch.setenv("NATS_FLUENT_REQUIRE", "node, valgrind")
     with pytest.raises(SystemExit, match="valgrind not found"):
         stages.check()
+
+
+@pytest.mark.parametrize("what", ["processor", "compiler", "decoder"])
+def test_of_another_machine_or_build_the_check_says_so_and_does_nothing(stages, monkeypatch, capsys, what):
+    monkeypatch.delenv("NATS_FLUENT_REQUIRE", raising=False)
+    monkeypatch.setattr(stages.shutil, "which", lambda name: name)
+    monkeypatch.setattr(stages, "_version_of_valgrind", lambda: "valgrind-0")
+    monkeypatch.setattr(stages, what, lambda: "another")
+    monkeypatch.setattr(stages, "instructions", lambda: pytest.fail("they are not comparable"))
+    with pytest.raises(SystemExit) as left:
+        stages.check()
+    assert left.value.code == 0
+    assert f"{what} is 'another', not " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("code", "fixes"), [(0, True), (1, False)])
+def test_where_addresses_cannot_be_fixed_it_is_done_without(stages, monkeypatch, code, fixes):
+    """`setarch -R` in a container of Docker: "failed to set personality to x86_64: Operation not permitted"."""
+    asked = []
+
+    def run(command, **_):
+        asked.append(command)
+        return SimpleNamespace(returncode=code)
+
+    monkeypatch.setattr(stages.shutil, "which", lambda name: name)
+    monkeypatch.setattr(stages.subprocess, "run", run)
+    assert stages._fixes_addresses() == fixes
+    assert asked == [["setarch", "-R", "true"]]

@@ -62,6 +62,13 @@ def test_what_was_read_before_changes_nothing(made):
     assert [places.read(reply) for reply, _ in made] == [expected for _, expected in made]
 
 
+@pytest.mark.parametrize("end", ["", ".token"])
+def test_a_domain_and_an_account_are_no_part_of_the_place(end):
+    places = Places()
+    reply = f"$JS.ACK.domain.account.S.c.1.2.3.4.5{end}"
+    assert [places.read(reply)] * 2 == [places.read(reply), ("S", 2, 1, 4, 5, 2 << 64 | 4)]
+
+
 def test_any_number_of_consumers_is_read():
     places = Places()
     for number in range(2 * CONSUMERS + 1):
