@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -11,6 +12,10 @@ from programs import FluentBit, NatsServer, started
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+# A proxy of this machine's is not for what the tests start on it, whoever asks: urllib takes it for loopback, too.
+for name in ("no_proxy", "NO_PROXY"):
+    os.environ[name] = ",".join([*filter(None, [os.environ.get(name)]), "127.0.0.1", "localhost"])
 
 # A busy machine is no reason to fail: nothing is timed. A few examples, and the same in each run, so that what fails is
 # the change; what these miss, `tox -e fuzz` looks for, and `pytest --hypothesis-profile search tests/unit`.

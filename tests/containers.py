@@ -60,6 +60,9 @@ SCRIPTS = "nats-fluent-programs-"
 BY_SIGNAL = 128
 """An exit code over this is that of a program which a signal ended: this and the signal's number."""
 
+RUN_AS = "NATS_FLUENT_TESTS_RUN_AS"
+"""Variable that names another user, and a group, by their numbers."""
+
 SESSION, PID = "nats-fluent.tests.session", "nats-fluent.tests.pid"
 """Labels of a container: the directory of the scripts, and the process that runs the script."""
 
@@ -151,7 +154,7 @@ def run(image: str, program: str, temporary: str) -> int:
         entrypoint=program,
         environment={name: value for name, value in os.environ.items() if name not in ours},
         network_mode="host",
-        user=f"{os.getuid()}:{os.getgid()}",
+        user=os.environ.get(RUN_AS) or f"{os.getuid()}:{os.getgid()}",
         volumes=[f"{ROOT}:{ROOT}:ro", f"{temporary}:{temporary}"],
         labels={SESSION: str(Path(sys.argv[0]).parent), PID: str(os.getpid())},
     )

@@ -89,7 +89,7 @@ def stack_of(*paths: Path) -> dict:
 @functools.cache
 def base() -> str:
     """The image that the Dockerfile builds on, once it is here."""
-    from docker.errors import APIError, ImageNotFound  # noqa: PLC0415 - what needs no engine needs no Docker
+    from docker.errors import DockerException, ImageNotFound  # noqa: PLC0415 - what needs no engine needs no Docker
 
     text = (ROOT / "Dockerfile").read_text()
     tag = "python:" + text.partition("ARG PYTHON=")[2].split()[0]
@@ -98,7 +98,7 @@ def base() -> str:
     except ImageNotFound:
         try:
             engine().images.pull(tag)
-        except APIError as error:
+        except (DockerException, OSError) as error:
             programs.missing("docker-engine", f"{tag} cannot be had: {error}")
     return tag
 

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 
+import containers
 import fluentd
 import pytest
 import yaml
@@ -53,7 +54,7 @@ def test_fluent_bit_takes_the_configuration(tmp_path, name):
         check=False,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         env=os.environ | played.environ("fluent-bit"),
     )
     assert "configuration test is successful" in done.stdout + done.stderr
@@ -74,7 +75,7 @@ def test_fluentd_takes_the_configuration(tmp_path, name):
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         env=os.environ | played.environ("fluentd"),
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -207,7 +208,7 @@ def test_the_pod_delivers(pod):
     assert json.loads(shipper.lines()[1])["called"] == "quay-01"
 
     for name in ("consumer", "fluent-bit"):
-        assert probed(played, shipper, name) == dict.fromkeys(PROBES, 200)
+        wait_until(lambda name=name: set(probed(played, shipper, name).values()) == {200}, what="it is well")
 
     test = pods.of_kind(played.documents, "Pod")["spec"]["containers"][0]
     env = {one["name"]: played.here("consumer", one["value"]) for one in test["env"]}
@@ -237,7 +238,7 @@ def probed(played, shipper, name):
         where = container[probe]["httpGet"]
         url = f"http://127.0.0.1:{ports[where['port']]}{where['path']}"
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            with urllib.request.urlopen(url, timeout=30) as answer:
                 found[probe] = answer.status
         except urllib.error.HTTPError as error:
             found[probe] = error.code
@@ -257,20 +258,19 @@ def test_alerts_and_dashboard_ask_for_metrics_that_there_are(pod):
     }
     own = f"http://127.0.0.1:{consumer.env['NATS_FLUENT_HTTP_LISTEN'].rpartition(':')[2]}"
     wait_until(lambda: accepts(int(own.rpartition(":")[2])), what="the consumer listens")
-    with urllib.request.urlopen(own + endpoints["metrics"]["path"], timeout=5) as answer:
+    with urllib.request.urlopen(own + endpoints["metrics"]["path"], timeout=30) as answer:
         assert b"\nnats_fluent_build_info{" in answer.read()
     endpoint = endpoints["fluent-http"]
     url = f"http://127.0.0.1:{shipper.env['HTTP_PORT']}{endpoint['path']}"
 
     def scraped():
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                return answer.read().decode()
-        except urllib.error.HTTPError:
-            return ""  # 404 until it has collected some
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                text = answer.read().decode()
+        except urllib.error.URLError:
+            text = ""  # it does not listen yet, or says 404 until it has collected some
+        return {found[1]: found[2] or "" for found in re.finditer(r"^(\w+)(\{.*\})? ", text, re.MULTILINE)}
 
-    wait_until(lambda: "fluentbit_storage_fs_chunks" in scraped(), what="it has metrics")
-    there = {found[1]: found[2] or "" for found in re.finditer(r"^(\w+)(\{.*\})? ", scraped(), re.MULTILINE)}
     (group,) = [
         one
         for one in pods.of_kind(played.documents, "PrometheusRule")["spec"]["groups"]
@@ -286,9 +286,11 @@ def test_alerts_and_dashboard_ask_for_metrics_that_there_are(pod):
         if "fluentbit_" in target["expr"]
     ]
     assert len(asked) > 10
+    wanted = {name for expression, _ in asked for name in re.findall(r"fluentbit_\w+", expression)}
+    wait_until(lambda: wanted <= scraped().keys(), what=f"it has {sorted(wanted)}")
+    there = scraped()
     for expression, text in asked:
         (name,) = re.findall(r"fluentbit_\w+", expression)
-        assert name in there
         # Labels that Prometheus Operator adds, and those of Fluent Bit.
         for label in re.findall(r"\.(\w+) }}|{{(\w+)}}", text):
             assert {"pod", "instance"} & set(label) or f'{"".join(label)}="' in there[name], (name, label)
@@ -314,7 +316,10 @@ def test_fluent_bit_runs_as_somebody_who_is_in_no_list_of_users(tmp_path_factory
     played = pods.Played(pods.ci("stdout"), directory)
     (directory / "storage").chmod(0o777)
     shipper = shipper_of(played, directory)
-    somebody = "os.setgroups([]); os.setgid(65532); os.setuid(65532); os.execv(sys.argv[1], sys.argv[1:])"
-    shipper.command = [sys.executable, "-c", f"import os, sys; {somebody}", *shipper.command]
+    if containers.is_container(shipper.command[0]):
+        shipper.env[containers.RUN_AS] = "65532:65532"
+    else:
+        somebody = "os.setgroups([]); os.setgid(65532); os.setuid(65532); os.execv(sys.argv[1], sys.argv[1:])"
+        shipper.command = [sys.executable, "-c", f"import os, sys; {somebody}", *shipper.command]
     with started(shipper):
         assert accepts(shipper.port)

@@ -23,6 +23,8 @@ HARDENED = {
 NO_SHELL = {"volumes": ["/dev/null:/bin/sh", "/dev/null:/bin/dash", "/dev/null:/bin/bash"]}
 
 
+SLOW = 90.0
+"""Seconds for a container to start and to do what it is to do."""
 SECOND = 1_000_000_000
 """In nanoseconds, as the engine counts."""
 
@@ -60,10 +62,10 @@ def test_it_prints_records_and_drains_without_a_shell_or_a_file_to_write(tmp_pat
         started(MonitoredNats(tmp_path)) as nats,
         running(image(), environment=environment(nats), init=True, **HARDENED, **NO_SHELL) as container,
     ):
-        wait_until(lambda: nats.subscriptions() >= 6, what="it is subscribed")
+        wait_until(lambda: nats.subscriptions() >= 6, within=SLOW, what="it is subscribed")
         assert containers_user(container) == {"65532"}
         publish(nats.port)
-        wait_until(lambda: len(printed(container)) == len(KINDS), what="the records are printed")
+        wait_until(lambda: len(printed(container)) == len(KINDS), within=SLOW, what="the records are printed")
         assert {record["topic"] for record in printed(container)} == {topic for topic, _, _ in KINDS.values()}
         container.stop(timeout=20)  # SIGTERM
         assert container.wait()["StatusCode"] == 0
@@ -90,9 +92,9 @@ def test_it_is_healthy_without_nats_and_not_when_it_stands_still():
     how = HARDENED | {"network_mode": "none"}
     with running(image(), environment=nowhere, healthcheck=soon, **how, **NO_SHELL) as container:
         assert engine().api.inspect_container(container.id)["Config"]["Healthcheck"]["Test"] == check["Test"]
-        wait_until(lambda: health(container) == "healthy", within=60, what="it is healthy")
+        wait_until(lambda: health(container) == "healthy", within=SLOW, what="it is healthy")
         container.kill("SIGSTOP")
-        wait_until(lambda: health(container) == "unhealthy", within=60, what="it is unhealthy")
+        wait_until(lambda: health(container) == "unhealthy", within=SLOW, what="it is unhealthy")
 
 
 def health(container):
@@ -109,7 +111,7 @@ def health(container):
 )
 def test_settings_that_cannot_be_end_it_with_a_sentence(setting, value, sentence):
     with running(image(), environment={setting: value}, **HARDENED) as container:
-        assert container.wait(timeout=30)["StatusCode"] == 2
+        assert container.wait(timeout=SLOW)["StatusCode"] == 2
         assert sentence in container.logs().decode()
 
 
@@ -124,14 +126,16 @@ def test_it_may_write_to_a_new_volume_for_its_spool(tmp_path):
         how = HARDENED | {"volumes": [f"{volume.name}:/var/lib/nats-fluent"], "init": True}
         try:
             with running(image(), environment=environment(nats) | nowhere | spool, **how) as container:
-                wait_until(lambda: nats.subscriptions() >= 6, what="it is subscribed")
+                wait_until(lambda: nats.subscriptions() >= 6, within=SLOW, what="it is subscribed")
                 publish(nats.port)
                 container.stop(timeout=20)
                 summary = said(container)[-1]
                 assert (summary["received"], summary["dropped"]) == (len(KINDS), 0)
             with running(image(), environment=environment(nats) | spool, **how) as container:
                 wait_until(
-                    lambda: len(printed(container)) == len(KINDS), what="what was in the spool is printed"
+                    lambda: len(printed(container)) == len(KINDS),
+                    within=SLOW,
+                    what="what was in the spool is printed",
                 )
         finally:
             volume.remove()
