@@ -9,7 +9,9 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import shutil
+import signal
 import socket
 import sysconfig
 import tempfile
@@ -44,6 +46,10 @@ ENDED_WITHIN = 15.0
 
 DELIVERED_WITHIN = 30.0
 """Seconds without a new acknowledgement after which the rest is given up."""
+
+PORTS = range(10_000, 32_000)
+"""Ports of what is started: below those that systems give to outgoing connections (32,768 and up on Linux), one of
+which could have the port before Fluent Bit listens there."""
 
 CONF = Path(__file__).resolve().parent / "conf"
 """The configuration of the log shipper, which comes with the package."""
@@ -173,22 +179,28 @@ class _Demo:
                 env=os.environ | (env or {}),
                 start_new_session=True,  # Ctrl-C is for us; this ends when there is nothing left for it
             )
-        watch = asyncio.create_task(self._watch(name, process), name=f"watch {name}")
+        told = asyncio.Event()
+        watch = asyncio.create_task(self._watch(name, process, told), name=f"watch {name}")
         try:
             yield process
         finally:
-            watch.cancel()
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-            try:
-                await asyncio.wait_for(process.wait(), ENDED_WITHIN)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+            if process.returncode is None:
+                told.set()
+                with contextlib.suppress(ProcessLookupError):
+                    process.terminate()
+                await asyncio.wait([watch], timeout=ENDED_WITHIN)
+            if not watch.done():
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+            await watch
 
-    async def _watch(self, name: str, process: asyncio.subprocess.Process) -> None:
+    async def _watch(self, name: str, process: asyncio.subprocess.Process, told: asyncio.Event) -> None:
+        """Wait for its end; a log shipper that dies, also when it is told to end, takes with it what it holds."""
         code = await process.wait()
-        self._say(f"{name} ended on its own, with exit code {code}.")
+        if told.is_set() and (code >= 0 or code == -signal.SIGTERM):
+            return
+        how = "did not end in order, but" if told.is_set() else "ended on its own,"
+        self._say(f"{name} {how} with exit code {code}.")
         self._died = True
         self._stop.set()
 
@@ -287,8 +299,11 @@ def _find(name: str) -> str | None:
 
 def _free_ports(count: int) -> list[int]:
     """Return loopback ports that nothing listens on just now."""
-    with contextlib.ExitStack() as stack:
-        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for listener in listeners:
-            listener.bind(("127.0.0.1", 0))
-        return [listener.getsockname()[1] for listener in listeners]
+    found: list[int] = []
+    while len(found) < count:
+        port = random.choice(PORTS)  # noqa: S311 - nobody gains by guessing it
+        with contextlib.suppress(OSError), socket.socket() as listener:
+            if port not in found:
+                listener.bind(("127.0.0.1", port))
+                found.append(port)
+    return found

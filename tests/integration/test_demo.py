@@ -153,3 +153,33 @@ def test_a_fluent_bit_that_dies_is_a_failure(tmp_path: Path, rate: str) -> None:
     assert "fluent-bit ended on its own, with exit code -9." in demo.said
     assert "The logs of what was started are in" in demo.said
     assert demo.left_running() == []
+
+
+DIES = """\
+import os, signal, socket
+import msgpack
+
+signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+with socket.create_server(("127.0.0.1", int(os.environ["FORWARD_PORT"]))) as listener:
+    while True:
+        connection, unpacker = listener.accept()[0], msgpack.Unpacker()
+        while data := connection.recv(65536):
+            unpacker.feed(data)
+            for _, _, options in unpacker:
+                connection.sendall(msgpack.packb({"ack": options["chunk"]}))
+"""
+
+
+def test_one_that_dies_when_it_is_told_to_end_is_a_failure_too(tmp_path: Path) -> None:
+    """It acknowledged all, and printed nothing."""
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    program = directory / "fluent-bit"
+    program.write_text(f"#!{sys.executable}\n{DIES}")
+    program.chmod(0o755)
+    demo = Demo(tmp_path, "--count", "5", "--rate", "100", "--conf", str(CONF), path=str(directory))
+    assert demo.wait() == 1
+    assert "delivered 5, " in demo.said
+    assert "fluent-bit did not end in order, but with exit code -9." in demo.said
+    assert "The logs of what was started are in" in demo.said
+    assert demo.left_running() == []
