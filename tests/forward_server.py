@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgpack
 import pytest
+from listening import settled
 from programs import PATIENCE, free_port
 
 if TYPE_CHECKING:
@@ -232,6 +233,7 @@ class ForwardServer:
         """Close the port and reset every connection."""
         assert self._server is not None
         self._server.close()
+        await settled()
         for writer in self._writers:
             writer.transport.abort()
         await self._server.wait_closed()

@@ -22,21 +22,29 @@ async def listening(serve: Serve, port: int = 0) -> AsyncIterator[int]:
     serving: set[asyncio.Task[None]] = set()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        serving.add(task)
-        # To end as cancelled is what asyncio's server of Python 3.11 takes for an error.
-        with contextlib.suppress(OSError, asyncio.CancelledError):
-            await serve(reader, writer)
-        writer.transport.abort()
-        serving.discard(task)
+        try:
+            with contextlib.suppress(OSError):
+                await serve(reader, writer)
+        finally:
+            writer.transport.abort()
 
-    server = await asyncio.start_server(handle, "127.0.0.1", port)
+    def came(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(handle(reader, writer), name="serve")
+        serving.add(task)
+
+    server = await asyncio.start_server(came, "127.0.0.1", port)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        await settled()
         for task in serving:
             task.cancel()
-        await asyncio.gather(*serving)
+        await asyncio.gather(*serving, return_exceptions=True)
         await server.wait_closed()
+
+
+async def settled() -> None:
+    """Let a connection be handed over that was taken in the same turn of the loop in which its server was closed."""
+    for _ in range(10):
+        await asyncio.sleep(0)
