@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 for name in ("no_proxy", "NO_PROXY"):
     os.environ[name] = ",".join([*filter(None, [os.environ.get(name)]), "127.0.0.1", "localhost"])
 
+# Nor are a terminal's width and colours for what is compared.
+for name in ("TERM", "COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    os.environ.pop(name, None)
+
 # A busy machine is no reason to fail: nothing is timed. A few examples, and the same in each run, so that what fails is
 # the change; what these miss, `tox -e fuzz` looks for, and `pytest --hypothesis-profile search tests/unit`.
 UNTIMED = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
