@@ -127,7 +127,7 @@ def test_servers_that_repeat_what_they_are_sent(tmp_path, nats, shipper, sign_in
     for each in others[1:]:
         each.send_signal(signal.SIGINT)
     running.send_signal(signal.SIGTERM)
-    printed = [process.communicate(timeout=30)[0] for process in (running, *others)]
+    printed = [process.communicate(timeout=PATIENCE)[0] for process in (running, *others)]
     assert all(printed[:2]), printed
     if sign_in == "nats.password":
         assert found_in("".join(nats.heard)), "the servers were not told"
@@ -160,7 +160,7 @@ def test_servers_that_take_it(tmp_path):
         wait_until(lambda: accepts(port) and '"connected":true' in served(port), what="it is connected")
         said = served(port) + arguments(running)
         running.send_signal(signal.SIGTERM)
-        printed = [process.communicate(timeout=30)[0] for process in (running, *others)]
+        printed = [process.communicate(timeout=PATIENCE)[0] for process in (running, *others)]
     assert all(printed)
     assert found_in(said) == []
     assert [found_in(each) for each in printed] == [[]] * 4
@@ -170,7 +170,7 @@ def test_passphrases_that_open_nothing(tmp_path):
     env = environ(tmp_path, sign_in="nats.password", by_file=True, fitting=False) | DEBUG
     env["NATS_FLUENT_FLUENT_URL"] = "forward+tls://localhost:1"
     for process in [begun([command], env) for command in ("check", "run")]:
-        printed, _ = process.communicate(timeout=30)
+        printed, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 2
         assert "does not open the key" in printed
         assert found_in(printed) == []

@@ -77,7 +77,7 @@ async def test_a_server_that_is_down_is_waited_for(tmp_path: Path) -> None:
     server = NatsServer(tmp_path)
     async with taking(settings_for(server), "activities", subscribed=False) as taken:
         await taken.wait_log(REFUSED)
-        await asyncio.sleep(0.3)  # several attempts
+        await until(lambda: taken.source.attempts >= 4, what="several attempts")
         assert not taken.source.connected
         with started(server):
             await asyncio.wait_for(taken.source.wait_subscribed(), PATIENCE)
@@ -160,7 +160,7 @@ async def test_a_wrong_password_is_said_once_and_tried_again_until_it_is_right(t
         settings = settings_for(server, user="me", password=Secret(file=password))
         async with taking(settings, "activities", subscribed=False) as taken:
             await taken.wait_log(REFUSED)
-            await asyncio.sleep(0.3)  # several attempts
+            await until(lambda: taken.source.attempts >= 4, what="several attempts")
             assert reasons(taken) in ([VIOLATION], [CLOSED], [CLOSED, VIOLATION])
             password.unlink()
             await until(

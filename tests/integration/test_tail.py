@@ -56,7 +56,7 @@ def test_it_takes_nothing_from_the_consumer(tmp_path, nats):
         running.wait_subscribed()
         with tailing(nats, "--json", "--count", "100") as process:
             publish(nats, samples(100))
-            shown, said = process.communicate(timeout=30)
+            shown, said = process.communicate(timeout=PATIENCE)
         assert (process.returncode, said) == (0, b"")
         wait_until(lambda: len(running.records()) == 100, what="the consumer has all of it")
         consumed = {
@@ -73,7 +73,7 @@ def test_only_what_is_asked_for(nats):
     kinds = samples(60)
     with tailing(nats, "squall-events", "--json", "--operation", "update", "--count", "1") as process:
         publish(nats, kinds)
-        shown, _ = process.communicate(timeout=30)
+        shown, _ = process.communicate(timeout=PATIENCE)
     (record,) = map(json.loads, shown.splitlines())
     assert (record["topic"], record["operation"]) == ("squall-events", "update")
 
@@ -134,7 +134,7 @@ def test_it_waits_for_nats(tmp_path):
         with started(server):
             assert process.stderr.readline().startswith(b"Listening to ")
             publish(server, samples(1))
-            shown, _ = process.communicate(timeout=30)
+            shown, _ = process.communicate(timeout=PATIENCE)
         assert len(shown.splitlines()) == 1
         assert process.returncode == 0
     finally:
