@@ -183,5 +183,5 @@ class Certificates:
 
 
 def settings_for(server: NatsServer, **changes: object) -> NatsSettings:
-    """The settings that reach the server."""
-    return NatsSettings(**({"servers": (server.url,)} | changes))
+    """The settings that reach the server, which may take its time to answer."""
+    return NatsSettings(**({"servers": (server.url,), "connect_timeout": PATIENCE} | changes))

@@ -16,7 +16,7 @@ import nkeys
 import trustme
 import ways
 from operators import Operator, public, seed
-from programs import NatsServer, free_port
+from programs import PATIENCE, NatsServer, free_port
 from taking import Certificates
 
 from nats_fluent.errors import SourceError
@@ -189,7 +189,8 @@ class World:
         """How the case is tried."""
         server = self.servers[case.server]
         port = self.websockets[case.server] if case.scheme.startswith("ws") else server.port
-        return NatsSettings(servers=(f"{case.scheme}://127.0.0.1:{port}",), **case.settings)
+        servers = (f"{case.scheme}://127.0.0.1:{port}",)
+        return NatsSettings(servers=servers, connect_timeout=PATIENCE, **case.settings)
 
     async def said(self, case: Case) -> tuple[str, str]:
         """Which step fails, and what is said of it.
@@ -200,7 +201,7 @@ class World:
             gone: list[Unusable] = []
             try:
                 reached = await connect_once(
-                    self.settings(case), SILENCE if case.silent else 20, failed=gone.append
+                    self.settings(case), SILENCE if case.silent else PATIENCE, failed=gone.append
                 )
             except SourceError:
                 (problem,) = gone

@@ -43,7 +43,11 @@ async def attempts(**options):
 
 async def nats_steps(**nats):
     """The steps with NATS, by name."""
-    return {each.step: each for each in await steps(nats=NatsSettings(**nats)) if each.server == "NATS"}
+    return {
+        each.step: each
+        for each in await steps(nats=NatsSettings(connect_timeout=PATIENCE, **nats))
+        if each.server == "NATS"
+    }
 
 
 async def try_shipper(shipper, within=PATIENCE, **fluent):
@@ -348,7 +352,7 @@ def test_a_spool_that_cannot_be_used(tmp_path, certificates):
 def test_the_command_says_nothing_beside_the_steps(tmp_path, certificates):
     with started(NatsServer(tmp_path, certificates.server_config())) as server:
         done = subprocess.run(
-            [*COMMAND, "check", "--connect"],
+            [*COMMAND, "check", "--connect", "--timeout", str(PATIENCE)],
             check=False,
             capture_output=True,
             env=ENVIRON

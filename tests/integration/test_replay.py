@@ -32,6 +32,7 @@ def environ(server, **more):
         "NATS_FLUENT_NATS_SERVERS": server.url,
         "NATS_FLUENT_JETSTREAM_STREAM": STREAM,
         "NATS_FLUENT_TOPICS": "events.>=events",
+        "NATS_FLUENT_NATS_CONNECT_TIMEOUT": "1m",
     } | more
 
 
