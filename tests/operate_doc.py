@@ -37,6 +37,7 @@ class Fault(NamedTuple):
         heals: mends it; None where the next fault builds on this one, or nothing is to be mended.
         back: what the log says when that has helped; empty for nothing.
         also: further parts that are named.
+        may: those that are named as well when the look comes late.
         alert: the alert that comes of it, besides that of what is not ready.
     """
 
@@ -50,6 +51,7 @@ class Fault(NamedTuple):
     heals: Callable[..., object] | None = None
     back: str = ""
     also: tuple[str, ...] = ()
+    may: tuple[str, ...] = ()
     alert: str = ""
 
 

@@ -186,6 +186,7 @@ SHIPPER = (
         "stopping",
         "Nothing: it delivers what it holds and ends. Traffic goes to another replica meanwhile.",
         stop,
+        may=("log shipper",),  # which is paused, and after five seconds that shows
     ),
 )
 

@@ -13,7 +13,7 @@ SOON = PATIENCE
 """Seconds within which a part that is broken is to be named; after how many it is, the unit tests hold, in which time
 is a parameter."""
 
-HEALED = 60.0
+HEALED = 2 * PATIENCE
 """Seconds within which one that is back is: up to 30 of them lie between two attempts to reach a log shipper."""
 
 
