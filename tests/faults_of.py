@@ -11,7 +11,7 @@ from pathlib import Path
 import forward_server
 import pytest
 from faults import DURABLE, LAME_DUCK, STOPPED, STREAM, Nats, consumer_info, world
-from faults_load import SUBJECT, ask
+from faults_load import RATE, SUBJECT, ask
 from programs import PATIENCE, free_port, started, wait_until
 
 # --- the log shipper ---
@@ -262,7 +262,8 @@ def both_killed(world):
 def told_to_stop_without_fluent_bit(world):
     with world.biting():
         world.receiver.program.kill()
-    with world.load.as_fast_as_it_goes():
+    # As fast as it goes; but what is in memory is to be on disk in time, be that however slow.
+    with world.load.at(RATE, first=10_000):
         wait_until(lambda: world.spooled() >= 20, what="chunks are on disk")
         assert world.running.stop(within=STOPPED) == 0
     assert world.spooled()

@@ -16,7 +16,8 @@ from faults_receivers import Posted, Taken
 
 CHANCE = {"duplicated": None, "reordered": True}
 SHORT = {"environ": {"NATS_FLUENT_FLUENT_ACK_TIMEOUT": "1s"}}
-ALWAYS = {"NATS_FLUENT_SPOOL_MODE": "always"}
+ALWAYS = {"NATS_FLUENT_SPOOL_MODE": "always", "NATS_FLUENT_SPOOL_FSYNC": "off"}
+"""Without fsync, which is for the crash of a machine: two for each chunk are more than a slow disk does in a minute."""
 OVERFLOW = {"NATS_FLUENT_SPOOL_MODE": "overflow"} | faults_of.SMALL_MEMORY
 
 
