@@ -7,7 +7,15 @@ from setuptools import Extension, setup
 
 PARTS = {
     "_frames": ["_frames"],
-    "_splice": ["_splice", "_splice_escape", "_splice_json", "_splice_msgpack", "_splice_text"],
+    "_splice": [
+        "_splice",
+        "_splice_envelope",
+        "_splice_escape",
+        "_splice_json",
+        "_splice_msgpack",
+        "_splice_text",
+        "_splice_watch",
+    ],
 }
 
 setup(
@@ -15,7 +23,7 @@ setup(
         Extension(
             f"nats_fluent.{part}",
             [f"nats_fluent/{source}.c" for source in sources],
-            depends=["nats_fluent/_splice.h"] if part == "_splice" else [],
+            depends=["nats_fluent/_splice.h", "nats_fluent/_splice_msgpack.h"] if part == "_splice" else [],
             optional=True,
         )
         for part, sources in PARTS.items()

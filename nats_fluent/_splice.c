@@ -1,9 +1,12 @@
-/* The Python side of the compiled part, `nats_fluent._splice`: arguments, answers, and the keys to look out for. */
+/* The Python side of the compiled part, `nats_fluent._splice`: arguments and answers. */
 
 #include "_splice.h"
 
-/* Bytes of the set of hashes that a watch list begins with. */
-#define WATCH_HEAD 32
+/* How the Go libraries begin an event, and no object of theirs: nats_fluent.publication.EVENT_HEAD. */
+#define EVENT_HEAD "\x85\xa8" "encoding"
+#define NS 1000000000
+/* Seconds since 1970 whose nanoseconds are of 64 bits. */
+#define MOST_SECONDS 9223372035
 
 int splice_grow(Splicer *s, size_t more)
 {
@@ -121,93 +124,26 @@ static int read_names(PyObject *names, Wanted *wanted, Wanted **spare, const Wan
     return 1;
 }
 
-/* Take up what `watch` made; it is checked, as anybody can make bytes. */
-static int read_watch(PyObject *list, Splicer *s)
+/* Begin to read, and take up what is to be looked out for; 0 with an exception. */
+static int begin(Splicer *s, PyObject *data, PyObject *watched)
 {
-    memset(s->watched, 0, sizeof s->watched);
-    s->watch = s->watch_end = NULL;
-    if (list == NULL || PyBytes_GET_SIZE(list) == 0) {
-        return 1;
-    }
-    const uint8_t *from = (const uint8_t *)PyBytes_AS_STRING(list);
-    size_t size = (size_t)PyBytes_GET_SIZE(list);
-    size_t at = WATCH_HEAD;
-    while (at + 2 <= size) {
-        at += 2 + (size_t)from[at + 1];
-    }
-    if (at != size) {
-        PyErr_SetString(PyExc_ValueError, "splice: this is not what watch made");
-        return 0;
-    }
-    memcpy(s->watched, from, WATCH_HEAD);
-    s->watch = from + WATCH_HEAD;
-    s->watch_end = from + size;
-    return 1;
-}
-
-static PyObject *watch(PyObject *module, PyObject *names)
-{
-    (void)module;
-    uint64_t bits[4] = {0, 0, 0, 0};
-    if (!PyTuple_Check(names)) {
-        PyErr_SetString(PyExc_TypeError, "watch: a tuple of names is wanted");
-        return NULL;
-    }
-    Py_ssize_t count = PyTuple_GET_SIZE(names);
-    Py_ssize_t room = WATCH_HEAD;
-    for (Py_ssize_t each = 0; each < count; each++) {
-        Py_ssize_t size;
-        if (PyUnicode_AsUTF8AndSize(PyTuple_GET_ITEM(names, each), &size) == NULL) {
-            return NULL;
-        }
-        if (size > UINT8_MAX) {
-            PyErr_Format(PyExc_ValueError, "watch: %R is longer than 255 bytes", PyTuple_GET_ITEM(names, each));
-            return NULL;
-        }
-        room += 2 + size;
-    }
-    PyObject *list = PyBytes_FromStringAndSize(NULL, room);
-    if (list == NULL) {
-        return NULL;
-    }
-    uint8_t *to = (uint8_t *)PyBytes_AS_STRING(list) + WATCH_HEAD;
-    for (Py_ssize_t each = 0; each < count; each++) {
-        Py_ssize_t size;
-        const char *text = PyUnicode_AsUTF8AndSize(PyTuple_GET_ITEM(names, each), &size);
-        unsigned bit = place_of((const uint8_t *)text, (uint32_t)size);
-        bits[bit >> 6] |= (uint64_t)1 << (bit & 63);
-        *to++ = (uint8_t)bit;
-        *to++ = (uint8_t)size;
-        memcpy(to, text, (size_t)size);
-        to += size;
-    }
-    memcpy(PyBytes_AS_STRING(list), bits, WATCH_HEAD);
-    return list;
-}
-
-/* Read the arguments, and begin; 0 with an exception. `s->out` and what is found are for `end` to free. */
-static int begin(Splicer *s, Wanted wanted[MAX_MAPS], PyObject *const *args, Py_ssize_t count)
-{
+    Py_ssize_t size = PyBytes_GET_SIZE(data);
     s->no_memory = 0;
     s->out = NULL;
-    wanted->found = NULL;
-    if (count < 2 || count > 3 || !PyBytes_Check(args[0]) || !PyTuple_Check(args[1])
-        || (count == 3 && !PyBytes_Check(args[2]))) {
-        PyErr_SetString(PyExc_TypeError, "splice: bytes, a tuple of names and what watch made are wanted");
-        return 0;
-    }
-    Wanted *spare = wanted + 1;
-    if (!read_names(args[1], wanted, &spare, wanted + MAX_MAPS)) {
-        return 0;
-    }
-    Py_ssize_t size = PyBytes_GET_SIZE(args[0]);
-    s->run = s->at = (const uint8_t *)PyBytes_AS_STRING(args[0]);
+    s->run = s->at = (const uint8_t *)PyBytes_AS_STRING(data);
     s->end = s->at + size;
     s->used = 0;
     s->room = (size_t)size + (size_t)size / 4 + 64; /* the events of the platform grow by 5 to 15% */
     s->comparisons = LEAST_COMPARISONS + COMPARISONS_PER_BYTE * (size_t)size;
     s->keys_used = 0;
-    if (!read_watch(count == 3 ? args[2] : NULL, s)) {
+    return splice_read_watch(s, watched);
+}
+
+/* Make ready for what is found, and for what goes out; 0 with an exception. Both are for `end` to free. */
+static int want(Splicer *s, Wanted wanted[MAX_MAPS], PyObject *names)
+{
+    Wanted *spare = wanted + 1;
+    if (!read_names(names, wanted, &spare, wanted + MAX_MAPS)) {
         return 0;
     }
     s->out = PyMem_Malloc(s->room);
@@ -232,46 +168,92 @@ static PyObject *end(Splicer *s, Wanted *wanted, PyObject *answer)
     return answer;
 }
 
-static PyObject *of_map(PyObject *module, PyObject *const *args, Py_ssize_t count)
+/* One map, read by `reader`. */
+static PyObject *of_map(int (*reader)(Splicer *, Wanted *), int no_entity, PyObject *const *args, Py_ssize_t count)
 {
-    (void)module;
+    if (count < 2 || count > 3 || !PyBytes_Check(args[0]) || !PyTuple_Check(args[1])
+        || (count == 3 && !PyBytes_Check(args[2]))) {
+        PyErr_SetString(PyExc_TypeError, "splice: bytes, a tuple of names and what watch made are wanted");
+        return NULL;
+    }
     Splicer s;
     Wanted wanted[MAX_MAPS];
     PyObject *answer = NULL;
-    if (begin(&s, wanted, args, count)) {
-        wanted->no_entity = 1;
-        if (splice_msgpack(&s, wanted)) {
+    wanted->found = NULL;
+    if (begin(&s, args[0], count == 3 ? args[2] : NULL) && want(&s, wanted, args[1])) {
+        wanted->no_entity = no_entity;
+        if (reader(&s, wanted)) {
             answer = Py_BuildValue("y#O", (const char *)s.out, (Py_ssize_t)s.used, wanted->found);
         }
     }
     return end(&s, wanted, answer);
 }
 
-static PyObject *of_event(PyObject *module, PyObject *const *args, Py_ssize_t count)
+static PyObject *of_msgpack(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     (void)module;
-    Splicer s;
-    Wanted wanted[MAX_MAPS];
-    Event event = {.seen = 0};
-    PyObject *answer = NULL;
-    if (begin(&s, wanted, args, count) && splice_msgpack_event(&s, &event, wanted)) {
-        answer = Py_BuildValue("y#Os#s#z#LI", (const char *)s.out, (Py_ssize_t)s.used, wanted->found,
-                               (const char *)event.identity, (Py_ssize_t)event.identity_size,
-                               (const char *)event.type, (Py_ssize_t)event.type_size,
-                               event.time_size == 0 ? NULL : (const char *)event.time, (Py_ssize_t)event.time_size,
-                               (long long)event.seconds, (unsigned int)event.ns);
-    }
-    return end(&s, wanted, answer);
+    return of_map(splice_msgpack, 1, args, count);
 }
 
 static PyObject *of_json(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     (void)module;
+    return of_map(splice_json, 0, args, count);
+}
+
+static PyObject *text_of(const uint8_t *text, size_t size)
+{
+    return PyUnicode_DecodeUTF8((const char *)text, (Py_ssize_t)size, NULL);
+}
+
+/* Read what is in an envelope into `s` and `wanted`; 0 where there is no answer. */
+static int read_data(Splicer *s, const Envelope *envelope, Event *event, Wanted *wanted, PyObject *names)
+{
+    s->run = s->at = envelope->data;
+    s->end = s->at + envelope->size;
+    if (!envelope->msgpack) {
+        return want(s, wanted, PyTuple_GET_ITEM(names, 2)) && splice_json(s, wanted);
+    }
+    if (envelope->size >= sizeof EVENT_HEAD - 1 && memcmp(s->at, EVENT_HEAD, sizeof EVENT_HEAD - 1) == 0) {
+        return want(s, wanted, PyTuple_GET_ITEM(names, 0)) && splice_msgpack_event(s, event, wanted)
+               && event->seconds >= -MOST_SECONDS && event->seconds <= MOST_SECONDS;
+    }
+    if (!want(s, wanted, PyTuple_GET_ITEM(names, 1))) {
+        return 0;
+    }
+    wanted->no_entity = 1;
+    return splice_msgpack(s, wanted);
+}
+
+static PyObject *of_publication(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    if (count != 3 || !PyBytes_Check(args[0]) || !PyTuple_Check(args[1]) || PyTuple_GET_SIZE(args[1]) != 3
+        || !PyBytes_Check(args[2])) {
+        PyErr_SetString(PyExc_TypeError, "splice: bytes, three tuples of names and what watch made are wanted");
+        return NULL;
+    }
+    for (Py_ssize_t each = 0; each < 3; each++) {
+        if (!PyTuple_Check(PyTuple_GET_ITEM(args[1], each))) {
+            PyErr_SetString(PyExc_TypeError, "splice: each of the names is to be a tuple");
+            return NULL;
+        }
+    }
     Splicer s;
     Wanted wanted[MAX_MAPS];
+    Envelope envelope;
+    Event event = {.seen = 0};
     PyObject *answer = NULL;
-    if (begin(&s, wanted, args, count) && splice_json(&s, wanted)) {
-        answer = Py_BuildValue("y#O", (const char *)s.out, (Py_ssize_t)s.used, wanted->found);
+    wanted->found = NULL;
+    if (begin(&s, args[0], args[2]) && splice_envelope(&s, &envelope)
+        && read_data(&s, &envelope, &event, wanted, args[1])) {
+        int timed = event.time_size != 0;
+        answer = Py_BuildValue("NNONNNN", PyBool_FromLong(envelope.ack_asked),
+                               PyBytes_FromStringAndSize((const char *)s.out, (Py_ssize_t)s.used), wanted->found,
+                               event.seen ? text_of(event.identity, event.identity_size) : Py_NewRef(Py_None),
+                               event.seen ? text_of(event.type, event.type_size) : Py_NewRef(Py_None),
+                               timed ? text_of(event.time, event.time_size) : Py_NewRef(Py_None),
+                               timed ? PyLong_FromLongLong(event.seconds * NS + event.ns) : Py_NewRef(Py_None));
     }
     return end(&s, wanted, answer);
 }
@@ -309,10 +291,16 @@ PyDoc_STRVAR(watch_doc,
              "watch(names, /)\n--\n\n"
              "Return a list of keys for splice to look out for; each is a text of up to 255 bytes.");
 
-PyDoc_STRVAR(splice_event_doc,
-             "splice_event(data, names, watched=b'', /)\n--\n\n"
-             "The same for an event, whose entity is msgpack within bytes, and the names those of its fields; after "
-             "the dict come identity, type, time as text (or None), and its seconds since 1970 and nanoseconds.");
+PyDoc_STRVAR(splice_publication_doc,
+             "splice_publication(payload, names, watched, /)\n--\n\n"
+             "Return what is in a publication: whether its publisher waits for an answer; its content as plain msgpack; "
+             "a dict of named fields; of an event in msgpack its identity, type, time as text and in nanoseconds since "
+             "1970, else None for each. Or None where Python values are to decide.\n\n"
+             "Args:\n"
+             "    payload: bytes of a publication, whose envelope is msgpack.\n"
+             "    names: three tuples as of splice: for the entity of an event in msgpack, for any other object in "
+             "msgpack, and for an object or an event in JSON.\n"
+             "    watched: what watch made.");
 
 PyDoc_STRVAR(splice_json_doc,
              "splice_json(data, names, watched=b'', /)\n--\n\n"
@@ -324,11 +312,11 @@ PyDoc_STRVAR(time_ns_doc,
              "else.");
 
 static PyMethodDef methods[] = {
-    {"splice", (PyCFunction)(void (*)(void))of_map, METH_FASTCALL, splice_doc},
-    {"splice_event", (PyCFunction)(void (*)(void))of_event, METH_FASTCALL, splice_event_doc},
+    {"splice", (PyCFunction)(void (*)(void))of_msgpack, METH_FASTCALL, splice_doc},
     {"splice_json", (PyCFunction)(void (*)(void))of_json, METH_FASTCALL, splice_json_doc},
+    {"splice_publication", (PyCFunction)(void (*)(void))of_publication, METH_FASTCALL, splice_publication_doc},
     {"time_ns", time_ns, METH_O, time_ns_doc},
-    {"watch", watch, METH_O, watch_doc},
+    {"watch", splice_watch, METH_O, watch_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -82,11 +82,23 @@ typedef struct {
     unsigned seen;
 } Event;
 
+/* What is around the data of a publication. */
+typedef struct {
+    const uint8_t *data;
+    uint32_t size;
+    int msgpack; /* that is what the data is; else it is JSON */
+    int ack_asked;
+} Envelope;
+
 /* The readers. Each returns 0 where Python is to decide, and where there is an exception or no memory. */
 Py_LOCAL_SYMBOL int splice_msgpack(Splicer *s, Wanted *wanted);
 Py_LOCAL_SYMBOL int splice_msgpack_event(Splicer *s, Event *event, Wanted *wanted);
 Py_LOCAL_SYMBOL int splice_json(Splicer *s, Wanted *wanted);
+Py_LOCAL_SYMBOL int splice_envelope(Splicer *s, Envelope *envelope);
 
+/* Take up what `watch` made; 0 with an exception. */
+Py_LOCAL_SYMBOL int splice_read_watch(Splicer *s, PyObject *list);
+Py_LOCAL_SYMBOL PyObject *splice_watch(PyObject *module, PyObject *names);
 /* Keep what a field became, when it is a string or a number. */
 Py_LOCAL_SYMBOL int splice_keep(Wanted *wanted, const Field *field, const uint8_t *made, size_t size);
 /* Begin with the fields of a map that a field holds. */

@@ -13,11 +13,9 @@
  * bytes becomes 36 at most, a float32 of 5 becomes 9, and bytes grow by a third.
  */
 
-#include "_splice.h"
+#include "_splice_msgpack.h"
 
 #include <math.h>
-
-/* --- input ------------------------------------------------------------------------------------------------------ */
 
 /* Copy what goes out as it is, up to here. */
 static int copy_run(Splicer *s, const uint8_t *here)
@@ -25,37 +23,6 @@ static int copy_run(Splicer *s, const uint8_t *here)
     size_t size = (size_t)(here - s->run);
     s->run = here;
     return copy(s, here - size, size);
-}
-
-/* Read a number of `size` bytes that says how much follows. */
-static int length(Splicer *s, int size, uint32_t *found)
-{
-    if (s->end - s->at < size) {
-        return 0;
-    }
-    *found = (uint32_t)big_endian(s->at, size);
-    s->at += size;
-    return 1;
-}
-
-/* Read the head of a string, and check what follows; leave `at` behind it. */
-static int string(Splicer *s, const uint8_t **text, uint32_t *size)
-{
-    if (s->at == s->end) {
-        return 0;
-    }
-    uint8_t head = *s->at++;
-    if (head >= 0xa0 && head <= 0xbf) {
-        *size = head & 31;
-    } else if (head < 0xd9 || head > 0xdb || !length(s, 1 << (head - 0xd9), size)) {
-        return 0;
-    }
-    if ((size_t)(s->end - s->at) < *size || !is_utf8(s->at, *size)) {
-        return 0;
-    }
-    *text = s->at;
-    s->at += *size;
-    return 1;
 }
 
 /* --- values ----------------------------------------------------------------------------------------------------- */
@@ -135,7 +102,7 @@ static int map(Splicer *s, uint32_t count, int levels, Wanted *wanted)
     for (uint32_t each = 0; each < count; each++) {
         const uint8_t *key;
         uint32_t key_size;
-        if (!string(s, &key, &key_size) || !new_key(s, seen, first, key, key_size)) {
+        if (!msgpack_string(s, &key, &key_size) || !new_key(s, seen, first, key, key_size)) {
             return 0;
         }
         if (wanted != NULL && wanted->no_entity && is(key, key_size, "entity")) {
@@ -205,9 +172,9 @@ static int value(Splicer *s, int levels)
     case 0xc4:
     case 0xc5:
     case 0xc6:
-        return length(s, 1 << (head - 0xc4), &count) && bytes(s, from, count);
+        return msgpack_length(s, 1 << (head - 0xc4), &count) && bytes(s, from, count);
     case 0xc7:
-        return length(s, 1, &count) && extension(s, from, count);
+        return msgpack_length(s, 1, &count) && extension(s, from, count);
     case 0xca:
     case 0xcb: {
         int size = head == 0xca ? 4 : 8;
@@ -247,45 +214,31 @@ static int value(Splicer *s, int levels)
         return extension(s, from, 8);
     case 0xdc:
     case 0xdd:
-        return length(s, 2 << (head - 0xdc), &count) && array(s, count, levels);
+        return msgpack_length(s, 2 << (head - 0xdc), &count) && array(s, count, levels);
     case 0xde:
     case 0xdf:
-        return length(s, 2 << (head - 0xde), &count) && map(s, count, levels, NULL);
+        return msgpack_length(s, 2 << (head - 0xde), &count) && map(s, count, levels, NULL);
     default:
         break;
     }
     const uint8_t *text;
     uint32_t size;
     s->at = from;
-    return string(s, &text, &size);
-}
-
-/* Read the head of a map. */
-static int map_head(Splicer *s, uint32_t *count)
-{
-    if (s->at == s->end) {
-        return 0;
-    }
-    uint8_t head = *s->at++;
-    if (head >= 0x80 && head <= 0x8f) {
-        *count = head & 15;
-        return 1;
-    }
-    return (head == 0xde || head == 0xdf) && length(s, 2 << (head - 0xde), count);
+    return msgpack_string(s, &text, &size);
 }
 
 /* A map, of whose fields some are wanted. */
 static int inside(Splicer *s, int levels, Wanted *wanted, const Field *field)
 {
     uint32_t count;
-    return map_head(s, &count) && splice_enter(wanted, field) && map(s, count, levels, field->inside);
+    return msgpack_map(s, &count) && splice_enter(wanted, field) && map(s, count, levels, field->inside);
 }
 
 /* A map, which ends where the input does. */
 static int whole(Splicer *s, Wanted *wanted)
 {
     uint32_t count;
-    return map_head(s, &count) && map(s, count, MAX_LEVELS, wanted) && s->at == s->end;
+    return msgpack_map(s, &count) && map(s, count, MAX_LEVELS, wanted) && s->at == s->end;
 }
 
 int splice_msgpack(Splicer *s, Wanted *wanted)
@@ -304,7 +257,7 @@ static int entity(Splicer *s, Wanted *wanted)
         return 0;
     }
     uint8_t head = *s->at++;
-    if (head < 0xc4 || head > 0xc6 || !length(s, 1 << (head - 0xc4), &size) || (size_t)(end - s->at) < size
+    if (head < 0xc4 || head > 0xc6 || !msgpack_length(s, 1 << (head - 0xc4), &size) || (size_t)(end - s->at) < size
         || !copy_run(s, from)) {
         return 0;
     }
@@ -332,7 +285,7 @@ static int event_time(Splicer *s, Event *event)
         size = 4;
     } else if (head == 0xd7) {
         size = 8;
-    } else if (head != 0xc7 || !length(s, 1, &size)) {
+    } else if (head != 0xc7 || !msgpack_length(s, 1, &size)) {
         return 0;
     }
     if (s->end - s->at < (ptrdiff_t)size + 1 || (int8_t)*s->at != -1
@@ -359,24 +312,24 @@ int splice_msgpack_event(Splicer *s, Event *event, Wanted *wanted)
         uint32_t size;
         unsigned field;
         int good;
-        if (!string(s, &key, &size)) {
+        if (!msgpack_string(s, &key, &size)) {
             return 0;
         }
         if (is(key, size, "encoding")) {
             field = 1;
-            good = string(s, &event->encoding, &event->encoding_size);
+            good = msgpack_string(s, &event->encoding, &event->encoding_size);
         } else if (is(key, size, "entity")) {
             field = 2;
             good = entity(s, wanted);
         } else if (is(key, size, "identity")) {
             field = 4;
-            good = string(s, &event->identity, &event->identity_size);
+            good = msgpack_string(s, &event->identity, &event->identity_size);
         } else if (is(key, size, "timestamp")) {
             field = 8;
             good = event_time(s, event);
         } else if (is(key, size, "type")) {
             field = 16;
-            good = string(s, &event->type, &event->type_size);
+            good = msgpack_string(s, &event->type, &event->type_size);
         } else {
             return 0;
         }

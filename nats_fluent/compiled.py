@@ -27,9 +27,13 @@ Splice = Callable[[bytes, Names, bytes], tuple[bytes, Fields] | None]
 where values are to be looked at: because of what they are, of a watched key, or as one is no map whose fields are
 named."""
 
-SpliceEvent = Callable[[bytes, Names, bytes], tuple[bytes, Fields, str, str, str | None, int, int] | None]
-"""The same for an event, the names being those of its entity's fields; then identity, type, time as text, and its
-seconds since 1970 and nanoseconds."""
+SplicePublication = Callable[
+    [bytes, tuple[Names, Names, Names], bytes],
+    tuple[bool, bytes, Fields, str | None, str | None, str | None, int | None] | None,
+]
+"""Takes a publication, names for the entity of an event in msgpack, any other object in msgpack, and JSON, and what
+`Watch` made; returns whether its publisher waits for an answer, the plain msgpack of its content, and some fields; then
+of an event in msgpack identity, type, time as text, and the same in nanoseconds since 1970."""
 
 Watch = Callable[[tuple[str, ...]], bytes]
 """Takes keys of up to 255 bytes of UTF-8 each, and returns what the others take, to look out for them."""
@@ -46,8 +50,8 @@ frames: Frames | None = _frames and _frames.frames
 
 _compiled: Any = import_module("nats_fluent._splice") if find_spec("nats_fluent._splice") else None
 splice: Splice | None = _compiled and _compiled.splice
-splice_event: SpliceEvent | None = _compiled and _compiled.splice_event
 splice_json: Splice | None = _compiled and _compiled.splice_json
+splice_publication: SplicePublication | None = _compiled and _compiled.splice_publication
 watch: Watch | None = _compiled and _compiled.watch
 time_ns: TimeNs | None = _compiled and _compiled.time_ns
 

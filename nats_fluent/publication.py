@@ -8,14 +8,14 @@ Like `nats_fluent.plain`, each step has a fast reader that knows the one form wh
 careful one that knows the rest. What the fast one gives may hold integers beyond 64 bits, or be deeper than an
 encoder goes: where it cannot be encoded, the careful one decides. For all else they give the same.
 
-Most content goes out nearly as it came. `spliced_content` makes its plain msgpack in one pass over the bytes, in C
-(``_splice_msgpack.c``, ``_splice_json.c``), without a Python object for each value; it is there where the package was
-built with a C compiler, and has an answer for what is common only. Where it has one, the careful reader has the same.
+Most content goes out nearly as it came. `spliced` makes its plain msgpack in one pass over the publication's bytes, in
+C (``_splice.c`` and those beside it), without a Python object for each value; it is there where the package was built
+with a C compiler, and has an answer for what is common only. Where it has one, the careful reader has the same.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -43,6 +43,7 @@ class Content(msgspec.Struct, frozen=True, gc=False):
         time_ns: the same in nanoseconds since 1970.
         replaced: bytes that were not UTF-8 and are U+FFFD now.
         packed: the value as plain msgpack, where it is spliced; else nothing.
+        ack_asked: whether the publisher waits for an answer, where it is spliced; else the envelope says so.
     """
 
     value: dict[str, Any]
@@ -54,6 +55,7 @@ class Content(msgspec.Struct, frozen=True, gc=False):
     time_ns: int | None
     replaced: int = 0
     packed: bytes = b""
+    ack_asked: bool = False
 
 
 class Event(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -74,60 +76,65 @@ _OF_HEAD = ("identity", "type", "timestamp")
 """The fields of an event, besides its entity, that a record is made of."""
 
 
+class Asked(NamedTuple):
+    """The names of the fields of `Content.about`.
+
+    Attributes:
+        of_event: of the entity of an event in msgpack.
+        of_object: of any other object in msgpack.
+        of_json: of an object or an event in JSON.
+    """
+
+    of_event: compiled.Names
+    of_object: compiled.Names
+    of_json: compiled.Names
+
+
+def asked(of_event: tuple[str, ...], of_object: tuple[str, ...]) -> Asked:
+    """Return what `spliced` takes of the names that it is to find: of an event's entity, and of a bare object."""
+    return Asked(of_event, of_object, (*of_object, *_OF_HEAD, ("entity", of_event)))
+
+
 def watch(names: tuple[str, ...]) -> bytes:
-    """Return what `spliced_content` takes of keys that it is to look out for, of up to 255 bytes of UTF-8 each."""
+    """Return what `spliced` takes of keys that it is to look out for, of up to 255 bytes of UTF-8 each."""
     return b"" if compiled.watch is None else compiled.watch(names)
 
 
-def spliced_content(
-    envelope: Envelope, of_event: tuple[str, ...], of_object: tuple[str, ...], watched: bytes = b""
-) -> Content | None:
-    """Make the plain msgpack of content without a look at its values; None where these are to be looked at.
+def spliced(payload: bytes, names: Asked, watched: bytes = b"") -> Content | None:
+    """Make the plain msgpack of a publication's content without a look at its values.
 
     Args:
-        envelope: with the content.
-        of_event: the names of the fields of `Content.about`, of an event's entity.
-        of_object: the same of a bare object.
+        payload: the bytes of the publication.
+        names: what `asked` made.
         watched: what `watch` made of keys, at any depth of the object, whose values are to be looked at.
+
+    Returns:
+        None where the envelope or the values are to be looked at.
     """
-    data = envelope.data
-    splice, splice_event = compiled.splice, compiled.splice_event
-    if splice is None or splice_event is None or data is None or len(data) > plain.MAX_VALUES:
+    splice = compiled.splice_publication
+    if splice is None or len(payload) > plain.MAX_VALUES:
         return None
-    if envelope.encoding != MSGPACK:
-        return _spliced_json(data, of_event, of_object, watched)
-    if data.startswith(EVENT_HEAD):
-        event = splice_event(data, of_event, watched)
-        if event is None:
-            return None
-        packed, about, identity, operation, text, seconds, ns = event
-        time_ns = seconds * 1_000_000_000 + ns if text else None
-        return Content(_NO_VALUE, about, True, identity, operation, text, time_ns, 0, packed)
-    spliced = splice(data, of_object, watched)
-    if spliced is None:
+    found = splice(payload, names, watched)
+    if found is None:
         return None
-    packed, about = spliced
-    return Content(_NO_VALUE, about, False, "", "", None, None, 0, packed)
+    ack_asked, packed, about, identity, operation, text, time_ns = found
+    if identity is None or operation is None:
+        return _object_or_json(packed, about, ack_asked)
+    return Content(_NO_VALUE, about, True, identity, operation, text, time_ns, 0, packed, ack_asked)
 
 
-def _spliced_json(
-    data: bytes, of_event: tuple[str, ...], of_object: tuple[str, ...], watched: bytes
-) -> Content | None:
-    splice_json = compiled.splice_json
-    spliced = splice_json and splice_json(data, (*of_object, *_OF_HEAD, ("entity", of_event)), watched)
-    if spliced is None:
-        return None
-    packed, about = spliced
+def _object_or_json(packed: bytes, about: compiled.Fields, ack_asked: bool) -> Content | None:  # noqa: FBT001
+    """Tell an event in JSON from what has no entity."""
     entity = about.get("entity")
     if type(entity) is not dict:  # as it would be, if there were one
-        return Content(_NO_VALUE, about, False, "", "", None, None, 0, packed)
+        return Content(_NO_VALUE, about, False, "", "", None, None, 0, packed, ack_asked)
     identity, operation, text = map(about.get, _OF_HEAD)
     if type(identity) is not str or type(operation) is not str or type(text) is not str:
         return None  # rare, and no event or a broken one
     time_ns = plain.parse_rfc3339(text)
     if time_ns is None:
         return None
-    return Content(_NO_VALUE, entity, True, identity, operation, text, time_ns, 0, packed)
+    return Content(_NO_VALUE, entity, True, identity, operation, text, time_ns, 0, packed, ack_asked)
 
 
 def fast_content(envelope: Envelope) -> Content:

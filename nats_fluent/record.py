@@ -17,9 +17,8 @@ from nats_fluent.filters import NAMESPACE, OBJECT_IDENTITIES, OPERATION, Filters
 if TYPE_CHECKING:
     from nats_fluent import sections
     from nats_fluent.delivery import Delivery
-    from nats_fluent.envelope import Envelope
     from nats_fluent.publication import Content
-    from nats_fluent.redact import Redaction, Redactor
+    from nats_fluent.redact import Redaction
 
 FORWARD_LEVELS = plain.FAST_DEPTH
 """How deep content may be on its way to a log shipper. Fluent Bit 5.1.1 reads 64 levels of msgpack, of which the
@@ -41,10 +40,10 @@ TAG_PART = 128
 _OBJECT_KEY = ("targetID", "processingUnitID", "sourceID", "enforcerID", "namespace", "ID")
 """The first of these that a bare object has is what it is about, and groups what must stay in order."""
 _OBJECT_TIME = ("date", "timestamp")
-OF_EVENT = ("ID", *NAMESPACE)
-"""The fields of an event's entity that a record is made of besides its content."""
-OF_OBJECT = tuple(dict.fromkeys([*_OBJECT_KEY, *NAMESPACE, *OPERATION, *_OBJECT_TIME]))
-"""The same of a bare object."""
+ASKED = publication.asked(
+    ("ID", *NAMESPACE), tuple(dict.fromkeys([*_OBJECT_KEY, *NAMESPACE, *OPERATION, *_OBJECT_TIME]))
+)
+"""The fields of an event's entity, and of a bare object, that a record is made of besides its content."""
 _CONTENT = ormsgpack.packb("content")
 _MAP_OF = tuple(bytes([0x80 + fields]) for fields in range(16))
 """The first byte of a map of so many fields."""
@@ -190,13 +189,21 @@ class Recorder:
         replaced = 0
         try:
             try:
-                envelope = fast_envelope(payload)
-                ack_asked = envelope.response_mode == ACK_ASKED
-                if filters is not None and filters.reject(delivery.topic, envelope):
-                    return _FILTERED_AND_ASKED if ack_asked else FILTERED
-                content = self._content(envelope, redact)
-                if redact is not None and not content.packed:
-                    redacted = redact(content, fast=True)
+                if filters is not None:
+                    envelope = fast_envelope(payload)
+                    ack_asked = envelope.response_mode == ACK_ASKED
+                    if filters.reject(delivery.topic, envelope):
+                        return _FILTERED_AND_ASKED if ack_asked else FILTERED
+                watched = b"" if redact is None else redact.watched
+                content = None if watched is None else publication.spliced(payload, ASKED, watched)
+                if content is not None:
+                    ack_asked = content.ack_asked
+                else:
+                    envelope = fast_envelope(payload)
+                    ack_asked = envelope.response_mode == ACK_ASKED
+                    content = publication.fast_content(envelope)
+                    if redact is not None:
+                        redacted = redact(content, fast=True)
                 head, time_ns, fields = self._fields(delivery, content, now_ns)
                 packed = pack(head, fields, content)
             except plain.NotFast:
@@ -229,15 +236,6 @@ class Recorder:
             begins.get("identity", ""),
             begins.get("operation", ""),
         )
-
-    @staticmethod
-    def _content(envelope: Envelope, redact: Redactor | None) -> Content:
-        """Decode content, or splice it where there is nothing in it to redact."""
-        watched = b"" if redact is None else redact.watched
-        spliced = (
-            None if watched is None else publication.spliced_content(envelope, OF_EVENT, OF_OBJECT, watched)
-        )
-        return spliced or publication.fast_content(envelope)
 
     def oversize(self, packed: bytes) -> str:
         """Return how large the record is, when that is over the limit, as msgpack or as the JSON of the outputs."""

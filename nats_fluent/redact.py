@@ -3,7 +3,7 @@
 The paths are run over the content as one automaton. Its state is what is left of each path at that place; what follows
 from a state and a key is worked out once and kept.
 
-Most content has nothing to redact. Where it is spliced (`publication.spliced_content`), the pass over its bytes sees
+Most content has nothing to redact. Where it is spliced (`publication.spliced`), the pass over its bytes sees
 each key, and turns back at one that a path ends with: without such a key nothing is decoded, and nothing is done here.
 What is decoded for another reason is searched for the keys of paths such as ``**.name`` first: that costs less than the
 run.

@@ -11,12 +11,13 @@ import pytest
 from building import EVENT_TIME, MSGPACK, envelope, event, pack
 from judging import exactly
 
-from nats_fluent import compiled, plain
-from nats_fluent.envelope import careful_envelope, fast_envelope
+from nats_fluent import compiled, plain, publication
+from nats_fluent.envelope import ACK_ASKED, careful_envelope, fast_envelope
 from nats_fluent.errors import Undecodable
-from nats_fluent.publication import careful_content, fast_content, spliced_content
+from nats_fluent.publication import careful_content, fast_content
 
 NAMES = ("ID", "namespace", "date")
+ASKED = publication.asked(NAMES, NAMES)
 BORDERLINE_UTF8 = [
     bytes([first, second, *rest])
     for first in range(0x80, 0x100)
@@ -47,10 +48,7 @@ def both(payload):
 
 def spliced(payload):
     """What is made of it without a look at its values; None where these are to be looked at."""
-    try:
-        return spliced_content(fast_envelope(payload), NAMES, NAMES)
-    except plain.NotFast:
-        return None
+    return publication.spliced(payload, ASKED)
 
 
 def agrees_spliced(payload, found):
@@ -60,13 +58,16 @@ def agrees_spliced(payload, found):
     about = {name: found.about.get(name) for name in NAMES}
     about = {name: value for name, value in about.items() if type(value) in (str, int, float)}
     assert {name: value for name, value in made.about.items() if name in NAMES} == about
-    assert made == msgspec.structs.replace(found, value={}, about=made.about, packed=made.packed)
+    asked = careful_envelope(payload).response_mode == ACK_ASKED
+    assert made == msgspec.structs.replace(
+        found, value={}, about=made.about, packed=made.packed, ack_asked=asked
+    )
 
 
 @contextlib.contextmanager
 def without_the_compiled_part():
     """As where the package was built without a C compiler."""
-    functions = dict.fromkeys(("splice", "splice_event", "splice_json", "time_ns"))
+    functions = dict.fromkeys(("splice", "splice_json", "splice_publication", "time_ns"))
     with mock.patch.multiple(compiled, **functions):
         yield
 
@@ -74,7 +75,10 @@ def without_the_compiled_part():
 def only_careful(payload):
     with pytest.raises(plain.NotFast):
         fast(payload)
-    return careful(payload)
+    found = careful(payload)
+    if spliced(payload) is not None:
+        agrees_spliced(payload, found)
+    return found
 
 
 def refused(payload):
@@ -82,6 +86,7 @@ def refused(payload):
         fast(payload)
     with pytest.raises(Undecodable) as caught:
         careful(payload)
+    assert spliced(payload) is None
     return str(caught.value)
 
 

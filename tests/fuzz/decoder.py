@@ -13,7 +13,7 @@ from judging import exactly, not_plain, vectors
 from fuzz.engine import MAX_LEN
 from nats_fluent import compiled, plain, publication, record, sections
 from nats_fluent.delivery import Delivery
-from nats_fluent.envelope import careful_envelope, fast_envelope
+from nats_fluent.envelope import ACK_ASKED, careful_envelope, fast_envelope
 from nats_fluent.errors import Undecodable
 from nats_fluent.forward.codec import event_time
 
@@ -100,7 +100,9 @@ def _agree(payload: bytes) -> None:
         assert exactly(value, careful.value)
         for name in ("event", "identity", "operation", "timestamp", "time_ns", "replaced"):
             assert getattr(content, name) == getattr(careful, name), name
-        for name in record.OF_EVENT if content.event else record.OF_OBJECT:
+        if content.packed:
+            assert content.ack_asked == (careful_envelope(payload).response_mode == ACK_ASKED)
+        for name in record.ASKED.of_event if content.event else record.ASKED.of_object:
             assert _text(content.about.get(name)) == _text(careful.about.get(name)), name
 
 
@@ -126,7 +128,7 @@ def _text(value: object) -> str | None:
 
 
 def _spliced(payload: bytes) -> tuple[publication.Content, object]:
-    content = publication.spliced_content(fast_envelope(payload), record.OF_EVENT, record.OF_OBJECT)
+    content = publication.spliced(payload, record.ASKED)
     if content is None:
         raise plain.NotFast
     return content, msgpack.unpackb(content.packed)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from judging import not_plain, vectors
 from recording import ENFORCER, EVENT_NS, EVENT_TEXT, NOW, NOW_TEXT, fields_of, recorded, recorder
 
-from nats_fluent import plain, record
+from nats_fluent import plain
 from nats_fluent.delivery import Delivery
 from nats_fluent.record import FORWARD_LEVELS, OBJECT_IDENTITIES, Recorder, parse_headers, undecodable_tag
 from nats_fluent.sections import RecordSettings
@@ -333,11 +333,11 @@ def test_what_records_begin_with_is_kept_within_bounds():
 
 
 def test_a_bug_costs_the_content_of_one_record(monkeypatch, bugs_are_records):
-    def wrong(_payload):
+    def wrong(*_arguments):
         raise TypeError("something that was published")
 
     payload = publication(ENFORCER)
-    monkeypatch.setattr(record, "fast_envelope", wrong)
+    monkeypatch.setattr("nats_fluent.publication.spliced", wrong)
     with pytest.raises(TypeError):
         recorded(payload)
     monkeypatch.setattr(Recorder, "_failed", bugs_are_records)

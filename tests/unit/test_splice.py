@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 
 import msgpack
 import ormsgpack
 import pytest
-from building import EVENT_TIME, MSGPACK, Ext, Raw, Text, Time, pack
+from building import Ext, Raw, Text, Time, pack
 from decoding import BORDERLINE_UTF8, keys
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -17,7 +16,7 @@ from programs import missing
 from strategies import mutated, odd_maps
 
 from nats_fluent import plain
-from nats_fluent.compiled import LONGEST_NAME, MOST_MAPS, MOST_NAMES, names_of, splice, splice_event, watch
+from nats_fluent.compiled import LONGEST_NAME, MOST_MAPS, MOST_NAMES, names_of, splice, watch
 from nats_fluent.errors import Undecodable
 from nats_fluent.walk import Walker
 
@@ -238,114 +237,6 @@ def test_any_bytes_have_an_answer_or_none(data):
     assert made is None or exactly(ormsgpack.unpackb(made[0]), careful(data))
 
 
-# Events
-
-
-def event_of(value=None, **fields):
-    whole = {
-        "encoding": MSGPACK,
-        "entity": pack(value or {"ID": "1"}),
-        "identity": "enforcer",
-        "timestamp": EVENT_TIME,
-        "type": "update",
-    } | fields
-    return pack({name: value for name, value in whole.items() if value is not ...})
-
-
-def test_an_event_goes_out_with_its_entity_in_place():
-    packed, about, *rest = splice_event(event_of({"ID": "1", "at": Time(0), "n": b"x"}), NAMES)
-    assert ormsgpack.unpackb(packed) == {
-        "encoding": MSGPACK,
-        "entity": {"ID": "1", "at": "1970-01-01T00:00:00Z", "n": "eA=="},
-        "identity": "enforcer",
-        "timestamp": "2019-06-12T21:38:02.268588Z",
-        "type": "update",
-    }
-    assert about == {"ID": "1"}
-    assert rest == ["enforcer", "update", "2019-06-12T21:38:02.268588Z", 1560375482, 268588000]
-
-
-@pytest.mark.parametrize("timestamp", [Time(0), Time(5, 1), Time(-62_135_596_800), Time(2**34, 10**9 - 1)])
-def test_its_time_in_every_form(timestamp):
-    _, _, _, _, text, seconds, ns = splice_event(event_of(timestamp=timestamp), ())
-    assert (text, seconds, ns) == (plain.rfc3339(*timestamp), *timestamp)
-
-
-@pytest.mark.parametrize("size", [100, 1000, 100_000])
-def test_its_entity_in_every_form(size):
-    packed, *_ = splice_event(event_of({"ID": "x" * size}), ())
-    assert ormsgpack.unpackb(packed)["entity"] == {"ID": "x" * size}
-
-
-def test_an_event_without_a_time():
-    packed, _, identity, operation, text, *_ = splice_event(
-        event_of(timestamp=None, identity="", type="é"), ()
-    )
-    assert (identity, operation, text) == ("", "é", None)
-    assert ormsgpack.unpackb(packed)["timestamp"] is None
-
-
-def test_its_fields_in_any_order():
-    fields = {"type": "t", "timestamp": EVENT_TIME, "identity": "i", "entity": pack({}), "encoding": MSGPACK}
-    data = b"\x85" + b"".join(pack(name) + pack(value) for name, value in fields.items())
-    packed, _, identity, operation, *_ = splice_event(data, ())
-    assert ormsgpack.unpackb(packed) == fields | {"timestamp": "2019-06-12T21:38:02.268588Z", "entity": {}}
-    assert (identity, operation) == ("i", "t")
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"\x85",
-        pack({}),
-        event_of(type=...),
-        event_of(type=..., other="x"),
-        event_of(more="x"),
-        event_of(encoding="application/json"),
-        event_of(encoding=1),
-        event_of(entity=None),
-        event_of(entity=""),
-        event_of(entity=b""),
-        event_of(entity=pack([])),
-        event_of(entity=pack({}) + b"\xc0"),
-        event_of(entity=pack({"a": float("nan")})),
-        event_of(entity=Raw(b"\xc6\xff\xff\xff\xff")),
-        event_of(identity=None),
-        event_of(identity=Text(b"\xff")),
-        event_of(type=7),
-        event_of(timestamp="2019-06-12T21:38:02Z"),
-        event_of(timestamp=Ext(-1, b"12345")),
-        event_of(timestamp=Ext(5, b"1234")),
-        event_of(timestamp=Time(-62_135_596_801)),
-        event_of(timestamp=Raw(b"\xc7\xff\xff")),
-        event_of() + b"\xc0",
-        b"\x85" + 5 * (pack("type") + pack("x")),
-    ],
-)
-def test_what_is_left_of_events_to_the_other_readers(data):
-    assert splice_event(data, NAMES) is None
-
-
-def test_each_field_of_an_event_is_there_once():
-    names = ("encoding", "entity", "identity", "timestamp", "type")
-    values = dict(zip(names, (MSGPACK, pack({}), "i", None, "t"), strict=True))
-    for there in itertools.product(names, repeat=5):
-        data = b"\x85" + b"".join(pack(name) + pack(values[name]) for name in there)
-        assert (splice_event(data, ()) is not None) == (len({*there}) == 5), there
-
-
-def test_each_prefix_of_an_event_is_left_alone():
-    data = event_of({"ID": "abc", "a": [1, 2.5, b"bytes", Time(1, 5)]})
-    assert not [size for size in range(len(data)) if splice_event(data[:size], NAMES) is not None]
-
-
-@pytest.mark.parametrize("arguments", [(), (b"\x80",), ("x", ()), (b"\x80", ["ID"])])
-def test_an_event_wants_the_same(arguments):
-    with pytest.raises(TypeError, match="bytes, a tuple of names"):
-        splice_event(*arguments)
-
-
 # Keys that are watched
 
 
@@ -385,14 +276,7 @@ def test_what_watch_did_not_make(cut):
         splice(pack({"a": 1}), NAMES, ("ab",))
 
 
-def test_an_event_is_watched_in_its_entity():
-    data = event_of({"ID": "1", "a": [{"token": "x"}]})
-    assert splice_event(data, NAMES, watch(("token",))) is None
-    assert splice_event(data, NAMES, watch(("password",))) == splice_event(data, NAMES)
-
-
 @pytest.mark.parametrize("data", [{"entity": None}, {"a": 1, "entity": b"x"}])
 def test_what_may_be_an_event_is_not_taken_for_an_object(data):
     assert splice(pack(data), NAMES) is None
     assert splice(pack({"a": data, "entityID": 1}), NAMES) is not None
-    assert splice_event(event_of(data), NAMES) is not None

@@ -8,7 +8,7 @@ from functools import partial
 
 import msgpack
 import pytest
-from building import EVENT_TIME, MSGPACK, Time, pack
+from building import EVENT_TIME, MSGPACK, Time, envelope, pack
 from programs import missing
 
 from nats_fluent import compiled, plain
@@ -89,8 +89,8 @@ CALLS = {
         MESSAGES,
     ),
     "splice": (compiled.splice, pack(INSIDE), NAMES),
-    "splice_event": (compiled.splice_event, pack(EVENT), NAMES),
     "splice_json": (compiled.splice_json, TEXT, NAMES),
+    "splice_publication": (compiled.splice_publication, envelope(pack(EVENT)), (NAMES, (), ()), b""),
     "watch": (compiled.watch, ("password", "x" * 200)),
     "time_ns": (compiled.time_ns, "2019-06-12T21:38:02.268588Z"),
 }
