@@ -13,6 +13,7 @@ PARTS = {
         "_splice_escape",
         "_splice_json",
         "_splice_msgpack",
+        "_splice_record",
         "_splice_text",
         "_splice_watch",
     ],

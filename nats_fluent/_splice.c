@@ -311,7 +311,17 @@ PyDoc_STRVAR(time_ns_doc,
              "Return the nanoseconds since 1970 of an RFC 3339 time in UTC, of the years 1970 to 2261; None for all "
              "else.");
 
+PyDoc_STRVAR(record_doc,
+             "record(head, fields, content, /)\n--\n\n"
+             "Return the msgpack of a map: the fields that `head` has, the `fields`, and `content`.\n\n"
+             "Args:\n"
+             "    head: the msgpack of a map of up to 15 fields.\n"
+             "    fields: a dict of texts and of integers that are not negative; where there is anything else, or the "
+             "map would have more than 15 fields, the answer is None.\n"
+             "    content: the msgpack of what the field `content` holds.");
+
 static PyMethodDef methods[] = {
+    {"record", (PyCFunction)(void (*)(void))splice_record, METH_FASTCALL, record_doc},
     {"splice", (PyCFunction)(void (*)(void))of_msgpack, METH_FASTCALL, splice_doc},
     {"splice_json", (PyCFunction)(void (*)(void))of_json, METH_FASTCALL, splice_json_doc},
     {"splice_publication", (PyCFunction)(void (*)(void))of_publication, METH_FASTCALL, splice_publication_doc},

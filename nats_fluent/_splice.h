@@ -99,6 +99,7 @@ Py_LOCAL_SYMBOL int splice_envelope(Splicer *s, Envelope *envelope);
 /* Take up what `watch` made; 0 with an exception. */
 Py_LOCAL_SYMBOL int splice_read_watch(Splicer *s, PyObject *list);
 Py_LOCAL_SYMBOL PyObject *splice_watch(PyObject *module, PyObject *names);
+Py_LOCAL_SYMBOL PyObject *splice_record(PyObject *module, PyObject *const *args, Py_ssize_t count);
 /* Keep what a field became, when it is a string or a number. */
 Py_LOCAL_SYMBOL int splice_keep(Wanted *wanted, const Field *field, const uint8_t *made, size_t size);
 /* Begin with the fields of a map that a field holds. */

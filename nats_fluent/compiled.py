@@ -35,6 +35,10 @@ SplicePublication = Callable[
 `Watch` made; returns whether its publisher waits for an answer, the plain msgpack of its content, and some fields; then
 of an event in msgpack identity, type, time as text, and the same in nanoseconds since 1970."""
 
+Record = Callable[[bytes, dict[str, Any], bytes], bytes | None]
+"""Takes the msgpack of a map of up to 15 fields, more fields, and the msgpack of the content; returns the msgpack of a
+map of all of them, or None where a field is no text and no integer that is not negative, or they are more than 15."""
+
 Watch = Callable[[tuple[str, ...]], bytes]
 """Takes keys of up to 255 bytes of UTF-8 each, and returns what the others take, to look out for them."""
 
@@ -52,6 +56,7 @@ _compiled: Any = import_module("nats_fluent._splice") if find_spec("nats_fluent.
 splice: Splice | None = _compiled and _compiled.splice
 splice_json: Splice | None = _compiled and _compiled.splice_json
 splice_publication: SplicePublication | None = _compiled and _compiled.splice_publication
+record: Record | None = _compiled and _compiled.record
 watch: Watch | None = _compiled and _compiled.watch
 time_ns: TimeNs | None = _compiled and _compiled.time_ns
 

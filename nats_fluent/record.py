@@ -9,7 +9,7 @@ import msgpack
 import msgspec
 import ormsgpack
 
-from nats_fluent import plain, publication
+from nats_fluent import compiled, plain, publication
 from nats_fluent.envelope import ACK_ASKED, asks_for_ack, careful_envelope, fast_envelope
 from nats_fluent.errors import Undecodable, kind_and_place
 from nats_fluent.filters import NAMESPACE, OBJECT_IDENTITIES, OPERATION, Filters, first
@@ -107,11 +107,21 @@ class Maker(Protocol):
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
-    """What the records of one topic, subject, identity and operation begin with, and their tag."""
+    """What the records of one topic, subject, identity and operation begin with, and their tag.
+
+    Attributes:
+        tag: of these records.
+        fields: the first of each.
+        packed: the same as msgpack.
+        identity: of the publications, and
+        operation: of the same.
+    """
 
     tag: str
     fields: dict[str, str]
     packed: bytes
+    identity: str
+    operation: str
 
 
 FILTERED = Record("", 0, b"", filtered=True)
@@ -225,17 +235,7 @@ class Recorder:
             reason = f"the record takes {size}, over the limit of {self._max_bytes} (record.max_bytes)"
             shown = 0 if redacted else HEAD_BYTES
             return self._undecodable(delivery, reason, now_ns, ack_asked=ack_asked, shown=shown)
-        begins = head.fields
-        return Record(
-            head.tag,
-            time_ns,
-            packed,
-            ack_asked,
-            "",
-            replaced,
-            begins.get("identity", ""),
-            begins.get("operation", ""),
-        )
+        return Record(head.tag, time_ns, packed, ack_asked, "", replaced, head.identity, head.operation)
 
     def oversize(self, packed: bytes) -> str:
         """Return how large the record is, when that is over the limit, as msgpack or as the JSON of the outputs."""
@@ -299,7 +299,7 @@ class Recorder:
             identity=tag_part(identity) or "unknown",
             operation=tag_part(operation) or "none",
         )
-        head = Head(tag, fields, msgpack.packb(fields)[1:])
+        head = Head(tag, fields, msgpack.packb(fields), identity, operation)
         if sum(map(len, about)) <= _LONGEST_HEAD:
             if len(self._heads) >= _HEADS:
                 self._heads.clear()
@@ -349,8 +349,16 @@ def pack(head: Head, fields: dict[str, Any], content: Content) -> bytes:
     """Encode the record of a head, these fields and the content, which stands last."""
     if not content.packed:
         return plain.fast_pack({**head.fields, **fields, "content": content.value})
-    count = len(head.fields) + len(fields) + 1
-    return b"".join((_MAP_OF[count], head.packed, ormsgpack.packb(fields)[1:], _CONTENT, content.packed))
+    joined = compiled.record and compiled.record(head.packed, fields, content.packed)
+    return joined or b"".join(
+        (
+            _MAP_OF[len(head.fields) + len(fields) + 1],
+            head.packed[1:],
+            ormsgpack.packb(fields)[1:],
+            _CONTENT,
+            content.packed,
+        )
+    )
 
 
 def place_in_stream(delivery: Delivery) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def agrees_spliced(payload, found):
 @contextlib.contextmanager
 def without_the_compiled_part():
     """As where the package was built without a C compiler."""
-    functions = dict.fromkeys(("splice", "splice_json", "splice_publication", "time_ns"))
+    functions = dict.fromkeys(("record", "splice", "splice_json", "splice_publication", "time_ns"))
     with mock.patch.multiple(compiled, **functions):
         yield
 

@@ -88,6 +88,7 @@ CALLS = {
         {1: "m"},
         MESSAGES,
     ),
+    "record": (compiled.record, pack({"topic": "t"}), {"key": "\u20ac", "sequence": 2**40}, pack(INSIDE)),
     "splice": (compiled.splice, pack(INSIDE), NAMES),
     "splice_json": (compiled.splice_json, TEXT, NAMES),
     "splice_publication": (compiled.splice_publication, envelope(pack(EVENT)), (NAMES, (), ()), b""),
