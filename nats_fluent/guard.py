@@ -59,27 +59,34 @@ def limits(settings: Settings) -> dict[str, Limit]:
 class Restartable:
     """A part that can be ended and begun again while the others go on.
 
+    Attributes:
+        ended: whether `run` has ended, so that nothing is to be expected of it.
+
     Args:
         start: begins it; called once for each time.
     """
 
     def __init__(self, start: Callable[[], Coroutine[object, object, None]]) -> None:
+        self.ended = False
         self._start = start
         self._task: asyncio.Task[None] | None = None
         self._again = False
 
     async def run(self) -> None:
         """Run it until cancelled, or until it ends on its own."""
-        while True:
-            self._again = False
-            self._task = asyncio.create_task(self._start())
-            try:
-                await self._task
-            except asyncio.CancelledError:
-                if not self._again or not self._task.done():
-                    raise
-            else:
-                return
+        try:
+            while True:
+                self._again = False
+                self._task = asyncio.create_task(self._start())
+                try:
+                    await self._task
+                except asyncio.CancelledError:
+                    if not self._again or not self._task.done():
+                        raise
+                else:
+                    return
+        finally:
+            self.ended = True
 
     async def restart(self) -> None:
         """End it, and let `run` begin it again. Returns at once."""

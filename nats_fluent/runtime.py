@@ -320,7 +320,8 @@ class Service:
             "nats": Sign(busy=True, tried=(source.heard, source.attempts), done=source.heard),
             "pipeline": Sign(busy=waiting > 0, tried=worked, done=worked),
             "sink": Sign(
-                busy=self._sink.pending_chunks > 0,
+                # It is ended before what it holds goes to the spool, which may take a slow disk longer than this waits.
+                busy=not self._sink_part.ended and self._sink.pending_chunks > 0,
                 # Not what was sent: either an acknowledgement or a failure follows.
                 tried=(sink.connections, sink.failures, sink.chunks_acknowledged),
                 done=sink.chunks_acknowledged,

@@ -69,12 +69,14 @@ async def test_a_part_is_begun_again_and_ends_when_it_is_cancelled():
     for count in (1, 2, 3):
         await turns()
         assert (part.begun, part.ended, task.done()) == (count, count - 1, False)
+        assert not restartable.ended
         await restartable.restart()
     await turns()
     task.cancel()
     await turns()
     assert task.cancelled()
     assert (part.begun, part.ended) == (4, 4)
+    assert restartable.ended
 
 
 async def test_a_part_that_ends_or_fails_does_so_for_good():
@@ -88,6 +90,7 @@ async def test_a_part_that_ends_or_fails_does_so_for_good():
     restartable = Restartable(fail)
     with pytest.raises(RunFailed, match="no"):
         await restartable.run()
+    assert restartable.ended
     await restartable.restart()  # after it has ended: nothing
 
 

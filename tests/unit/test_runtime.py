@@ -13,8 +13,10 @@ from building import Time, bare, envelope, event, publication
 from judging import vectors
 
 from nats_fluent import signals
-from nats_fluent.runtime import Summary, decode_payload, new_chunk_id, new_run_id
-from nats_fluent.sections import RecordSettings
+from nats_fluent.addresses import FluentUrl
+from nats_fluent.delivery import Chunk
+from nats_fluent.runtime import Service, Summary, decode_payload, new_chunk_id, new_run_id
+from nats_fluent.sections import FluentSettings, RecordSettings
 from nats_fluent.settings import Settings
 from nats_fluent.topics import Match, Topic
 
@@ -148,3 +150,20 @@ def test_a_payload_that_the_topic_does_not_want():
     record, decodable = decoded(publication({"ID": "1"}), topics=topics)
     assert decodable
     assert record == {"topic": "events", "subject": "squall-events", "filtered": True}
+
+
+# What the watchdog looks at
+
+
+async def test_nothing_is_expected_of_a_sink_that_was_ended_before_its_chunks_go_to_the_spool():
+    url = (FluentUrl("unix", path="/nonexistent/socket"),)
+    service = Service(Settings(fluent=FluentSettings(url=url)))
+    service._sink.submit(Chunk(id=new_chunk_id(), tag="tag", entries=b"", count=1))
+    running = asyncio.create_task(service._sink_part.run())
+    await asyncio.sleep(0)
+    assert service._signs()["sink"].busy
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert service._sink.pending_chunks == 1
+    assert not service._signs()["sink"].busy
