@@ -35,7 +35,7 @@ def steady(seconds: float, rate: float = 20_000) -> dict[str, object]:
             began, used, found = time.monotonic(), consumer.cpu(), []
             while publisher.poll() is None:
                 found.append(consumer.rss())
-                time.sleep(EVERY)  # memory has to be asked for, and not more often; see EVERY
+                time.sleep(EVERY)  # until the next sample, which takes from the cores of what is measured
             lasted = time.monotonic() - began
             cpu = (consumer.cpu() - used) / lasted
         wait_until(lambda: rig.arrived() >= count, "all records arrive")
@@ -70,7 +70,7 @@ def _outage(rig: Rig, kind: str, rate: int) -> dict[str, object]:
     def look() -> dict[str, int]:
         metrics = consumer.metrics()
         samples.append(Sample(round(time.monotonic() - began, 2), consumer.rss(), metrics["buffer_bytes"]))
-        time.sleep(EVERY)  # memory has to be asked for, and not more often; see EVERY
+        time.sleep(EVERY)  # until the next sample, which takes from the cores of what is measured
         return metrics
 
     def dropped(metrics: dict[str, int]) -> int:

@@ -132,7 +132,7 @@ def looks(rig: CountingRig, until: float, every: float) -> Iterator[stored.Taken
         yield stored.taken(rig)
         if time.time() >= until:
             return
-        time.sleep(every)  # it has to be asked, which takes from the cores of who is measured
+        time.sleep(every)  # until the next look: the server has to be asked, on the cores of who is measured
 
 
 def drain(program: Program, rig: CountingRig, python: Path, count: int) -> dict[str, float]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import csv
 import json
 import os
@@ -36,7 +37,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import workloads
-from rig import free_port, wait_for
+from rig import Failed, free_port, wait_for, wait_until
 
 KEPT = 1000
 """Publications that are prepared, and sent over and over."""
@@ -143,11 +144,16 @@ class Rig:
 
     def _wait_taking(self, mode: str) -> None:
         wanted = "taking from JetStream" if mode == "jetstream" else "connected to NATS"
-        deadline = time.monotonic() + 30
-        while not any(line["event"] == wanted for line in self.log()) or not self._subscribed():
-            if self.consumer.poll() is not None or time.monotonic() > deadline:
-                sys.exit(f"nats-fluent does not take messages:\n{self._log.read_text()}")
-            time.sleep(0.05)  # another process, which gives no event
+
+        def taking() -> bool:
+            if self.consumer.poll() is not None:
+                raise Failed("nats-fluent ended")
+            return any(line["event"] == wanted for line in self.log()) and self._subscribed() > 0
+
+        try:
+            wait_until(taking, "nats-fluent takes messages", within=30)
+        except Failed as error:
+            sys.exit(f"{error}:\n{self._log.read_text()}")
 
     def _subscribed(self) -> int:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.monitor}/subsz", timeout=5) as answer:
@@ -193,12 +199,11 @@ def soak(mode: str, seconds: float, rate: float) -> tuple[list[Sample], dict[str
             while (since := time.monotonic() - began) < seconds and rig.consumer.poll() is None:
                 # What was published is read first: what arrives meanwhile makes the distance no larger.
                 samples.append(Sample(since, rig.rss(), load.published, rig.arrived()))
-                time.sleep(1)  # memory has to be asked for, which takes from the cores of what is loaded
+                time.sleep(1)  # until the next sample, which takes from the cores of what is loaded
             load.stopping.set()
             load.join()
-            deadline = time.monotonic() + 60
-            while rig.arrived() < load.published and time.monotonic() < deadline:
-                time.sleep(0.2)  # another process, which gives no event
+            with contextlib.suppress(Failed):  # what is missing then is counted below
+                wait_until(lambda: rig.arrived() >= load.published, "all arrive", within=60, every=0.2)
             rig.consumer.send_signal(signal.SIGTERM)
             rig.consumer.wait()
             arrived = rig.arrived()
